@@ -68,12 +68,13 @@ class Design:
 
     def weights(self, params: Float64s, *, fit_intercept: bool = True) -> Weights:
         """The parameters (n_classes, n_features + 1) in the dtype of X, laid out for the form of the products."""
-        if self.form == LOGIT:
-            with np.errstate(over="ignore", invalid="ignore"):  # the sums are then inf or NaN, as those of more classes
-                params = (params[1] - params[0])[None]
         return self._laid_out(params[:, :-1], params[:, -1] if fit_intercept else 0.0)
 
     def _laid_out(self, coef: Float64s, intercept: Float64s | float) -> Weights:
+        if self.form == LOGIT:
+            with np.errstate(over="ignore", invalid="ignore"):  # the sums are then inf or NaN, as those of more classes
+                coef = coef[1:] - coef[:1]
+                intercept = intercept if isinstance(intercept, float) else intercept[1] - intercept[0]
         n, k = self.n_features, len(coef)
         if self.form in (DOTS, LOGIT):
             length = -(-n // self._width) * self._width

@@ -63,9 +63,9 @@ class BinarySums(RowGroups):
 
     def _difference(self, point: Float64s | None) -> linear.Weights:
         """w_1 - w_0 as the kernel takes it, with an intercept of 0 if it is not fitted; empty for None."""
-        with np.errstate(over="ignore", invalid="ignore"):  # the sums are then inf or NaN, as those of more classes
-            w = np.empty(0) if point is None else point[1] - point[0]
-            w = w.astype(self._layout.dtype, copy=False)
-        if w.size and not self._fit_intercept:
-            w[-1] = 0.0
-        return linear.weights_of(w, 1, 1, linear.LOGIT)
+        if point is None:
+            return linear.weights_of(np.empty(0, self._layout.dtype), 1, 1, linear.LOGIT)
+        weights = self._layout.difference(point)
+        if not self._fit_intercept:
+            weights.w[-1] = 0.0
+        return weights

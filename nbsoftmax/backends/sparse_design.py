@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nbsoftmax.kernels import linear, sparse
 from nbsoftmax.kernels.lang.panels import padded, panels_of
 from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
-from nbsoftmax.kernels.predict import BEST
+from nbsoftmax.kernels.predict import BEST, LOGITS
 from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, launch
 from nbsoftmax.kernels.sparse import SparseRows
@@ -48,6 +48,12 @@ class Layout:
         sizes = self.n_features, self.n_classes, self.stride
         self.run(sparse.by_features, n_tasks, 2 * w.size, np.ascontiguousarray(params).reshape(-1), *sizes, w)
         return linear.weights_of(w, self.stride, self.n_classes, linear.TILES)
+
+    def difference(self, params: Float64s) -> linear.Weights:
+        """The parameters of class 1 less those of class 0, for kernels with one logit for each sample."""
+        with np.errstate(over="ignore", invalid="ignore"):  # the sums are then inf or NaN, as those of more classes
+            w = (params[1] - params[0]).astype(self.dtype, copy=False)
+        return linear.weights_of(w, 1, 1, linear.LOGIT)
 
     def n_groups(self, rows: SparseRows) -> int:
         """Number of tasks of some rows."""
@@ -88,8 +94,11 @@ class SparseDesign:
         layout, m = self._layout, self.n_samples
         columns = layout.n_classes if what != BEST else k if with_proba else 0
         out, best = np.empty((m, columns), layout.dtype), np.empty((m, k if what == BEST else 0), np.int64)
-        w = aligned.py_func(layout.size, np.empty(0, layout.dtype))
-        weights = layout.weights(np.column_stack([coef, intercept]), w)
+        params = np.column_stack([coef, intercept])
+        if layout.n_classes == 2 and what != LOGITS:  # the rest follows from the difference of the logits
+            weights = layout.difference(params)
+        else:
+            weights = layout.weights(params, aligned.py_func(layout.size, np.empty(0, layout.dtype)))
         results = what, k, layout.group, out.reshape(-1), best.reshape(-1)
         work = layout.work(self._rows)
         layout.run(sparse_predict, layout.n_groups(self._rows), work, self._rows, weights, layout.panels, *results)

@@ -318,6 +318,10 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         possible = validation.possible_in_order(y, np.asarray(self.classes_), len(predicted))
         if possible is not None:
             return accuracy(possible[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)], weight)
+        if _same_kind(
+            y, predicted
+        ):  # scikit-learn's function, which allows for more, takes longer than the predictions
+            return accuracy(y == predicted, weight)
         scaled = validation.scaled(weight)[0] if weight.size else None  # the sum of the weights may overflow
         return float(accuracy_score(sortable(readable(y)), predicted, sample_weight=scaled))
 
@@ -347,3 +351,10 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
                 f"random_state is {plain(self.random_state)}, expected a whole number, a RandomState of NumPy, or None."
             )
         return validation.count("random_state", self.random_state, low=0)
+
+
+def _same_kind(y: Any, predicted: NDArray[Any]) -> bool:
+    """Whether labels are an array of integers or of texts, as the predicted ones are, and as many; not a masked one."""
+    if type(y) is not np.ndarray or y.shape != predicted.shape:
+        return False
+    return any(y.dtype.kind in kinds and predicted.dtype.kind in kinds for kinds in ("iu", "U"))

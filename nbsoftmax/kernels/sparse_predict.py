@@ -6,6 +6,7 @@ import numpy as np
 
 from nbsoftmax.kernels.delayed_stores import new_memory
 from nbsoftmax.kernels.lang.simd import lanes
+from nbsoftmax.kernels.linear import LOGIT
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, PROBA, best_in_tiles, insert_rows, proba_of_best
 from nbsoftmax.kernels.row_tiles import aligned, new_tile
 from nbsoftmax.kernels.rows import MOST_CLASSES_IN_TILE, MOST_CLASSES_TO_MEMORY, log_softmax_rows, softmax_rows
@@ -20,7 +21,8 @@ def sparse_predict(todo, rows, weights, panels, what, k, group, out, best):
 
     The probabilities of the best classes go to `out` (m * k,), unless it is empty. Groups of rows are tasks.
     """
-    n_classes, stride = weights.n_classes, weights.stride
+    one_logit = weights.form == LOGIT
+    n_classes, stride = (2, 2) if one_logit else (weights.n_classes, weights.stride)
     z = aligned(group * stride + lanes(weights.w), weights.w)
     top = aligned(group * k, z)
     tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), z)
@@ -31,6 +33,9 @@ def sparse_predict(todo, rows, weights, panels, what, k, group, out, best):
         start = task * group
         n, o = min(group, rows.n_rows - start), start * n_classes
         sparse_logits(rows, weights, panels, start, n, z)
+        if one_logit:  # the logits of the two classes are 0 and the difference
+            for r in range(n - 1, -1, -1):
+                z[2 * r + 1], z[2 * r] = z[r], 0
         if what == PROBA:
             softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
         elif what == LOG_PROBA:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.metrics import accuracy_score
 
 import nbsoftmax as nbs
 from tests.estimators.problems import problem
@@ -200,3 +201,28 @@ def test_dates_may_be_in_a_list():
     assert np.array_equal(nbs.SoftmaxRegression().fit(X, dates).coef_, expected.coef_)
     stream = nbs.SoftmaxRegression().partial_fit(X, DATES, classes=dates[:3])
     assert np.array_equal(stream.classes_, expected.classes_)
+
+
+@pytest.mark.parametrize("kind", ["int64", "int8", "uint16", "texts", "objects", "booleans", "floats"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_score_is_the_accuracy_of_scikit_learn(kind, weighted):
+    rng = np.random.default_rng(0)
+    X, codes = rng.normal(size=(200, 3)), rng.integers(0, 2, 200)
+    names = np.array(["no", "yes"])
+    by_kind = {
+        "texts": names[codes],
+        "objects": names.astype(object)[codes],
+        "booleans": codes == 1,
+        "floats": codes.astype(float),
+    }
+    y = by_kind[kind] if kind in by_kind else codes.astype(kind)
+    weight = rng.uniform(size=200) if weighted else None
+    model = nbs.SoftmaxRegression().fit(X, y)
+    expected = accuracy_score(y, model.predict(X), sample_weight=weight)
+    assert model.score(X, y, weight) == pytest.approx(expected, rel=1e-14)
+    assert model.score(X, y.tolist(), weight) == pytest.approx(expected, rel=1e-14)
+    other = np.concatenate([y[:-1], np.array(["perhaps"] if y.dtype.kind in "UO" else [7]).astype(y.dtype)])
+    if kind != "booleans":  # a label that the fit has not seen is wrong
+        assert model.score(X, other, weight) == pytest.approx(
+            accuracy_score(other, model.predict(X), sample_weight=weight)
+        )
