@@ -23,6 +23,10 @@ WORK = (
         "scikit-learn, PyTorch, JAX",
     ),
     (
+        "RESULTS.md", "1000000 x 20 x 2", "float64", "loss and gradient, 1,000,000 x 20, 2 classes",
+        "scikit-learn, PyTorch, JAX",
+    ),
+    (
         "RESULTS.md", "100000 x 512 x 100", "float64", "loss and gradient, 100,000 x 512, 100 classes",
         "scikit-learn, PyTorch, JAX",
     ),
