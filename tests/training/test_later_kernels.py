@@ -43,7 +43,8 @@ CASES = {
         {"l2": 1e-2},
         {"by_features", "sparse_sums", "count_entries", "transpose", "sparse_predict"},
     ),
-    "sparse, two classes": ({"l2": 1e-2}, {"by_features", "sparse_binary", "sparse_predict"}),
+    "sparse, two classes": ({"l2": 1e-2}, {"sparse_binary", "sparse_predict"}),
+    "two classes": ({"l2": 1e-2}, {"gram", "predict", "hess_vec"}),
 }
 
 
@@ -53,7 +54,7 @@ def test_a_fit_and_predictions_call_what_helpers_compile(case):
     X, y = large(np.float32 if case == "float32" else np.float64, 70 if case == "many classes" else 4)
     if case == "few features with l1":
         X = X[:, :10].copy()
-    if case == "sparse, two classes":
+    if case.endswith("two classes"):
         y %= 2
     if case.startswith("sparse"):
         X = csr_array(np.where(np.abs(X) > 1.5, X, 0))
