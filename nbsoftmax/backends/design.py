@@ -25,6 +25,13 @@ BLAS_CLASSES, BLAS_FEATURES = 600, 64
 FEWEST_COLUMNS = 4
 
 
+def difference(by_class: Floats, dtype: np.dtype[Any]) -> Floats:
+    """The numbers of class 1, (2, ...), less those of class 0, for kernels with one logit for each sample."""
+    with np.errstate(over="ignore", invalid="ignore"):  # the sums are then inf or NaN, as those of more classes
+        result: Floats = (by_class[1] - by_class[0]).astype(dtype, copy=False)
+    return result
+
+
 class Design:
     """One float32 or float64 array of any strides, which is not copied, beside parameters for `n_classes` classes.
 
@@ -55,7 +62,7 @@ class Design:
         strides = [stride // X.itemsize for stride in X.strides]
         self.work = self.n_samples * (self.n_features + 1) * n_classes  # multiply-adds of one product
         if form == LOGIT and offset.size:
-            offset = offset[:, 1] - offset[:, 0]
+            offset = difference(offset.T, X.dtype)
         self.rows = Rows(x, *strides, self.n_samples, self.n_features, offset.reshape(-1))
         self._width = width = int(lanes(X))
         self.stride = 1 if form == LOGIT else whole_vectors.py_func(n_classes, X)
@@ -68,13 +75,12 @@ class Design:
 
     def weights(self, params: Float64s, *, fit_intercept: bool = True) -> Weights:
         """The parameters (n_classes, n_features + 1) in the dtype of X, laid out for the form of the products."""
+        if self.form == LOGIT:
+            both = difference(params, self.dtype)[None]
+            return self._laid_out(both[:, :-1], both[:, -1] if fit_intercept else 0.0)
         return self._laid_out(params[:, :-1], params[:, -1] if fit_intercept else 0.0)
 
-    def _laid_out(self, coef: Float64s, intercept: Float64s | float) -> Weights:
-        if self.form == LOGIT:
-            with np.errstate(over="ignore", invalid="ignore"):  # the sums are then inf or NaN, as those of more classes
-                coef = coef[1:] - coef[:1]
-                intercept = intercept if isinstance(intercept, float) else intercept[1] - intercept[0]
+    def _laid_out(self, coef: Floats, intercept: Floats | float) -> Weights:
         n, k = self.n_features, len(coef)
         if self.form in (DOTS, LOGIT):
             length = -(-n // self._width) * self._width

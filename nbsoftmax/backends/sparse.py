@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.design import difference
 from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
@@ -90,7 +91,7 @@ class SparseBackend:
             cached = SMALL_BLOCK_BYTES if several else SINGLE_BLOCK_BYTES
             block_bytes = cached if _second_level_cache() >= SINGLE_BLOCK_BYTES else BLOCK_BYTES
         if self._n_columns == 1 and offset.size:
-            offset = offset[:, 1] - offset[:, 0]
+            offset = difference(offset.T, offset.dtype)
         self._blocks = Blocks(X, offset, max(16, block_bytes // row_bytes), n_threads)
         self._set_dtype(X.dtype)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax.backends.design import difference
 from nbsoftmax.kernels import linear, sparse
 from nbsoftmax.kernels.lang.panels import padded, panels_of
 from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
@@ -50,10 +51,8 @@ class Layout:
         return linear.weights_of(w, self.stride, self.n_classes, linear.TILES)
 
     def difference(self, params: Float64s) -> linear.Weights:
-        """The parameters of class 1 less those of class 0, for kernels with one logit for each sample."""
-        with np.errstate(over="ignore", invalid="ignore"):  # the sums are then inf or NaN, as those of more classes
-            w = (params[1] - params[0]).astype(self.dtype, copy=False)
-        return linear.weights_of(w, 1, 1, linear.LOGIT)
+        """The difference of the parameters of two classes, as kernels with one logit for each sample take it."""
+        return linear.weights_of(difference(params, self.dtype), 1, 1, linear.LOGIT)
 
     def n_groups(self, rows: SparseRows) -> int:
         """Number of tasks of some rows."""
