@@ -21,7 +21,7 @@ from nbsoftmax.validation import Float64s, Floats
 # From here on BLAS beats the register tiles: weights and gradient no longer stay in cache, and BLAS takes more rows
 # at a time. Measured for 1000 features: tiles 2% faster with 500 classes, BLAS 25% faster with 1000.
 BLAS_CLASSES, BLAS_FEATURES = 600, 64
-# A number of X takes as long to read as multiply-adds with so many classes.
+# Reading a number of X takes as long as its multiply-adds with so many classes.
 FEWEST_COLUMNS = 4
 
 
@@ -43,7 +43,8 @@ class Design:
     n_threads : int or None
         None: as many as Numba would use.
     form : int or None
-        Of `kernels.linear`, how kernels multiply; LOGIT for two classes. None: TILES, DOTS or BLAS, as the shape says.
+        How kernels multiply: a form of `kernels.linear`. LOGIT is for two classes. None: TILES, DOTS or BLAS, which
+        the shape decides.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ def intercept_curvature(parts: Iterable[tuple[Floats, Float64s]], n_classes: int
     """sum_i h_i (a_ik [k = l] - a_ik a_il), (K, K).
 
     `parts` are probabilities a (n, K) of some rows with their weights h (n,), which are empty if all are 1. For two
-    classes they may be a (1 - a), (n, 1).
+    classes, products a (1 - a), (n, 1), may take the place of the probabilities.
     """
     sums = np.zeros((n_classes, n_classes))
     for proba, weight in parts:

@@ -21,9 +21,14 @@ AHEAD = 64  # bytes of the largest vector
 
 
 @inlined
-def both_sigmoids(z):
-    """sigmoid(z) and sigmoid(-z), both to full precision."""
-    e = exp_of_difference(-larger(z, -z), 0.0)
+def exp_below_0(z):
+    """exp(-|z|), which never overflows."""
+    return exp_of_difference(-larger(z, -z), 0.0)
+
+
+@inlined
+def both_sigmoids(z, e):
+    """sigmoid(z) and sigmoid(-z), both to full precision, from e = exp(-|z|)."""
     near = 1.0 / (e + 1.0)
     far = e * near
     return where(z >= 0.0, near, far), where(z >= 0.0, far, near)
@@ -33,8 +38,8 @@ def both_sigmoids(z):
 def sigmoid_of(x, kind):
     """sigmoid(x), or its logarithm."""
     if kind == SIGMOID:
-        return both_sigmoids(x)[0]
-    return where(x > 0.0, 0.0, x) - log1p_of_fraction(exp_of_difference(-larger(x, -x), 0.0))
+        return both_sigmoids(x, exp_below_0(x))[0]
+    return where(x > 0.0, 0.0, x) - log1p_of_fraction(exp_below_0(x))
 
 
 @part
@@ -69,7 +74,8 @@ def binary_cross_entropy_range(z, y, weight, weights, positive, smoothing, scale
         if positive.size > 0:
             t1 *= load_part(positive, i % (positive.size - AHEAD // z.itemsize), n, 0.0)
         t0 = ((1.0 - target) * keep + half) * weights[0]
-        common = log1p_of_fraction(exp_of_difference(-larger(x, -x), 0.0))
+        e = exp_below_0(x)
+        common = log1p_of_fraction(e)
         # A product of 0 and inf counts as 0.
         loss = where(t1 > 0.0, (common + where(x < 0.0, -x, 0.0)) * t1, 0.0) + where(
             t0 > 0.0, (common + where(x > 0.0, x, 0.0)) * t0, 0.0
@@ -79,7 +85,7 @@ def binary_cross_entropy_range(z, y, weight, weights, positive, smoothing, scale
         if losses.size > 0:
             store_part(losses, i, loss, n)
         if want_grad:
-            up, down = both_sigmoids(x)
+            up, down = both_sigmoids(x, e)
             slope = where(t0 > 0.0, t0 * up, 0.0) - where(t1 > 0.0, t1 * down, 0.0)
             store_part(out, i, where(alive, slope * (w * scale), 0.0), n)
     return sum_of(total)

@@ -350,7 +350,7 @@ def add_gradient(block, weights, d, d_stride, first, last, fit_intercept, buffer
     add_features(block, weights, d, d_stride, first, last, narrow, g, gi)
     n, g_stride = block.n_rows, block.n_features + 1
     n_features = block.n_features
-    if fit_intercept and d_stride == 1:
+    if fit_intercept and weights.form == LOGIT:
         total = filled(d, 0)
         for r in range(0, n, lanes(d)):
             total += load_part(d, r, n - r, 0.0)
@@ -399,18 +399,17 @@ def _cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, prob
     rows = cross_entropy_tiles if _few(weights) else cross_entropy_wide
     partial_rows = partial_tiles if _few(weights) else partial_wide
 
+    def one_logit(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
+        return logit_cross_entropy(z, n, first, target, scale, want_grad, tile)
+
     def partial(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
         n_classes, stride = weights.n_classes, weights.stride
         return partial_rows(z, stride, n, n_classes, first, target, scale, want_grad, tile, proba_tile)
 
-    if target.instance_class is PartialTarget and not _one_logit(weights):
-        return partial
-
-    def one_logit(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
-        return logit_cross_entropy(z, n, first, target, scale, want_grad, tile)
-
     if _one_logit(weights):
         return one_logit
+    if target.instance_class is PartialTarget:
+        return partial
 
     def chosen(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
         n_classes, stride = weights.n_classes, weights.stride

@@ -11,11 +11,11 @@ used because sigmoid(z) - 1 would lose digits by cancellation. Rows are in lanes
 
 from numba.extending import overload
 
+from nbsoftmax.kernels.binary import both_sigmoids, exp_below_0
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.kernels.lang.simd import (
     Tile,
     filled,
-    lane_numbers,
     lanes,
     larger,
     load,
@@ -26,10 +26,10 @@ from nbsoftmax.kernels.lang.simd import (
     to_doubles,
     where,
 )
-from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p_of_fraction
+from nbsoftmax.kernels.lang.vmath import log1p_of_fraction
 from nbsoftmax.kernels.partial import PartialTarget, fill_sides
 from nbsoftmax.kernels.row_tiles import fill_tile
-from nbsoftmax.kernels.rows import KEEP, KEPT
+from nbsoftmax.kernels.rows import KEEP, KEPT, weights_in_lanes
 from nbsoftmax.kernels.runtime.jit import inlined, part
 from nbsoftmax.kernels.runtime.parts import PART
 
@@ -42,10 +42,7 @@ def _targets(i, n, target, tile, memory):
 @overload(_targets, jit_options={"forceinline": True, **PART})
 def _targets_of(i, n, target, tile, memory):
     def of_classes(i, n, target, tile, memory):
-        exists = lane_numbers(tile) < n
-        w = where(exists, filled(tile, 1), 0.0)
-        if target.weight.size > 0:
-            w = load_converted(target.weight, i, n, 0.0, tile)
+        w = weights_in_lanes(i, n, target.weight, tile)
         if target.kind == PROBA:
             fill_tile(target.proba, i * 2, 2, n, 2, memory)
             t0 = load(memory, 0) * target.gain[0] + target.floor[0]
@@ -58,9 +55,7 @@ def _targets_of(i, n, target, tile, memory):
         return where(w > 0.0, t0 * w, 0.0), where(w > 0.0, t1 * w, 0.0)
 
     def of_sets(i, n, target, tile, memory):
-        w = where(lane_numbers(tile) < n, filled(tile, 1), 0.0)
-        if target.weight.size > 0:
-            w = load_converted(target.weight, i, n, 0.0, tile)
+        w = weights_in_lanes(i, n, target.weight, tile)
         fill_sides(target.possible, i, n, 2, memory)
         can_be_0, can_be_1 = load(memory, 0), load(memory, lanes(memory))
         # A sample of which both classes are possible says nothing.
@@ -83,15 +78,13 @@ def logit_cross_entropy(z, n_rows, first, target, scale, want_grad, memory):
         alive = mass > 0.0
         x = where(alive, load(tile, r), 0.0)  # the logits of other samples have no effect
         size = larger(x, -x)
-        e = exp_of_difference(-size, 0.0)
+        e = exp_below_0(x)
         wrong = where(x < 0.0, t1, t0)  # the target of the class with the smaller logit
         loss = to_doubles(mass) * to_doubles(log1p_of_fraction(e))
         # A product of 0 and inf counts as 0.
         total += loss + to_doubles(where(wrong > 0.0, wrong, 0.0)) * to_doubles(where(wrong > 0.0, size, 0.0))
         if want_grad:
-            near = 1.0 / (e + 1.0)
-            far = e * near
-            up, down = where(x >= 0.0, near, far), where(x >= 0.0, far, near)
+            up, down = both_sigmoids(x, e)
             store(tile, r, (t0 * up - t1 * down) * scale)
     return sum_of(total)
 
@@ -99,15 +92,9 @@ def logit_cross_entropy(z, n_rows, first, target, scale, want_grad, memory):
 @inlined
 def _curvature(x):
     """The curvature a (1 - a) of logits x."""
-    e = exp_of_difference(-larger(x, -x), 0.0)
+    e = exp_below_0(x)
     near = 1.0 / (e + 1.0)
     return e * near * near
-
-
-@inlined
-def _weights(i, n, curvature, tile):
-    """The weights h of n samples from i on."""
-    return load_converted(curvature, i, n, 0.0, tile) if curvature.size > 0 else filled(tile, 1)
 
 
 @part
@@ -123,7 +110,7 @@ def logit_curvature(z, u, n_rows, first, curvature, memory, kept, ki):
             c = _curvature(load(logits, r))
             if memory == KEEP:
                 store_part(kept, ki + r, c, n)
-        store(changes, r, load(changes, r) * (c * _weights(first + r, n, curvature, logits)))
+        store(changes, r, load(changes, r) * (c * weights_in_lanes(first + r, n, curvature, logits)))
 
 
 @part
@@ -132,5 +119,5 @@ def logit_variances(z, n_rows, first, curvature):
     logits = Tile(z)
     width = lanes(logits)
     for r in range(0, n_rows, width):
-        h = _weights(first + r, min(width, n_rows - r), curvature, logits)
+        h = weights_in_lanes(first + r, min(width, n_rows - r), curvature, logits)
         store(logits, r, _curvature(load(logits, r)) * h)

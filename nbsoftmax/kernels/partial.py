@@ -19,11 +19,9 @@ from math import log1p as log1p_of_number
 from nbsoftmax.kernels.lang.simd import (
     any_of,
     filled,
-    lane_numbers,
     lanes,
     larger,
     load,
-    load_converted,
     load_part,
     max_of,
     store,
@@ -34,7 +32,7 @@ from nbsoftmax.kernels.lang.simd import (
 )
 from nbsoftmax.kernels.lang.vmath import exp_of_difference, log1p
 from nbsoftmax.kernels.row_tiles import empty_tile, fill_tile
-from nbsoftmax.kernels.rows import weight_of
+from nbsoftmax.kernels.rows import weight_of, weights_in_lanes
 from nbsoftmax.kernels.runtime.jit import inlined, part
 
 # Which classes of which samples are possible, uint8 (m * K,), and the weights of the samples (m,), empty if all are 1.
@@ -62,9 +60,7 @@ def partial_tiles(z, stride, n_rows, n_classes, first, target, scale, want_grad,
         n = min(width, n_rows - r)
         fill_tile(z, r * stride, stride, n_rows - r, n_classes, tile)
         fill_sides(target.possible, first + r, n, n_classes, sides)
-        w = where(lane_numbers(tile) < n, one, 0.0)
-        if target.weight.size > 0:
-            w = load_converted(target.weight, first + r, n, 0.0, tile)
+        w = weights_in_lanes(first + r, n, target.weight, tile)
         alive = w > 0.0
         if any_of(w <= 0.0):  # as in `rows.cross_entropy_tiles`
             for k in range(n_classes):

@@ -313,6 +313,14 @@ def weight_of(i, weight):
     return weight[i] if weight.size > 0 else 1.0
 
 
+@inlined
+def weights_in_lanes(i, n, weight, tile):
+    """The weights of the n samples from i on, in the lanes of a vector of `tile`; 0 in the other lanes."""
+    if weight.size > 0:
+        return load_converted(weight, i, n, 0.0, tile)
+    return where(lane_numbers(tile) < n, filled(tile, 1), 0.0)
+
+
 @part
 def class_variances(a, at, n_classes, h, out, o):
     """Write h a_k (1 - a_k) of the probabilities a[at ...] to out[o ...], which may be the same; return their sum.

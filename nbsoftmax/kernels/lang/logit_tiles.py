@@ -3,8 +3,8 @@
     row_products    z[r] = b + sum_j x[r, j] w[j]       the sums of eight rows, features in lanes
     add_rows        g[j] += sum_r d[r] x[r, j]          the sums of up to four vectors of features
 
-These are `tiles.dots` and `tiles.backward` for a single class, for which those would wait for their few sums: here
-several rows have sums of their own, and the lanes of eight sums are added together.
+These are `tiles.dots` and `tiles.backward` for a single class. With one class, those have so few sums that each
+multiply-add waits for the previous one. Here each of several rows has its own sums, which are added at the end.
 """
 
 from llvmlite import ir
@@ -25,7 +25,7 @@ from nbsoftmax.kernels.lang.simd import (
     spread_value,
     store_first,
 )
-from nbsoftmax.kernels.lang.tiles import MANY_REGISTERS, repeat, switch
+from nbsoftmax.kernels.lang.tiles import MANY_REGISTERS, repeat, rows_of_tile, switch
 from nbsoftmax.kernels.runtime.jit import inlined
 
 ROWS = 8  # of a tile of `row_products`
@@ -63,12 +63,7 @@ def row_products_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, z, zi, 
         x, xi, x_stride, n_rows, n_features, w, z, zi, ahead = args
         number, whole = vector.llvm().element, xi.type
         zero = vector.llvm()([0] * lane)
-        last = builder.sub(n_rows, whole(1))
-        samples = []
-        for r in range(ROWS):  # rows beyond the last one repeat it; z has memory for their results
-            row = builder.select(builder.icmp_signed("<", last, whole(r)), last, whole(r))
-            at = builder.add(xi, builder.mul(row, x_stride))
-            samples.append(pointer(context, builder, sig.args[0], x, at, number))
+        samples = rows_of_tile(context, builder, sig.args[0], x, xi, x_stride, n_rows, ROWS)
         weights = pointer(context, builder, sig.args[5], w, whole(0), number)
         n_vectors = builder.sdiv(n_features, whole(lane))
         n_rest = builder.srem(n_features, whole(lane))

@@ -85,6 +85,19 @@ def repeat(builder, count, values, body, *, unroll=True):
     return results
 
 
+def rows_of_tile(context, builder, x_type, x, xi, x_stride, n_rows, height):
+    """Addresses of the `height` rows of a tile, of which n_rows exist.
+
+    Rows beyond the last one repeat it; the array of the results has memory for theirs.
+    """
+    last, addresses = builder.sub(n_rows, n_rows.type(1)), []
+    for r in range(height):
+        row = builder.select(builder.icmp_signed("<", last, last.type(r)), last, last.type(r))
+        at = builder.add(xi, builder.mul(row, x_stride))
+        addresses.append(pointer(context, builder, x_type, x, at, Vector(x_type.dtype, 1).llvm().element))
+    return addresses
+
+
 def _forward_tile(width):
     """Make an intrinsic: FORWARD_ROWS[width] rows times `width` vectors of classes, summed over the features."""
     height = FORWARD_ROWS[width]
@@ -98,13 +111,7 @@ def _forward_tile(width):
             line = 64 * 8 // vector.dtype.bitwidth
             first_ahead = pointer(context, builder, sig.args[0], x, builder.add(xi, ahead), vector.llvm().element)
             number, whole = vector.llvm().element, xi.type
-            # Rows beyond the last one repeat it; z has memory for their results.
-            last = builder.sub(n_rows, whole(1))
-            rows = []
-            for r in range(height):
-                row = builder.select(builder.icmp_signed("<", last, whole(r)), last, whole(r))
-                at = builder.add(xi, builder.mul(row, x_stride))
-                rows.append(pointer(context, builder, sig.args[0], x, at, number))
+            rows = rows_of_tile(context, builder, sig.args[0], x, xi, x_stride, n_rows, height)
             weights = pointer(context, builder, sig.args[5], w, wi, number)
 
             def weight(at, v):
@@ -205,12 +212,7 @@ def dot_tile(typingctx, x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bi
         x, xi, x_stride, n_rows, n_features, w, wi, w_stride, bias, height, z, zi, z_stride, ahead = args
         number, whole = vector.llvm().element, xi.type
         zero = vector.llvm()([0] * lane)
-        last = builder.sub(n_rows, whole(1))
-        samples = []
-        for r in range(DOT_ROWS):  # rows beyond the last one repeat it; z has memory for their results
-            row = builder.select(builder.icmp_signed("<", last, whole(r)), last, whole(r))
-            at = builder.add(xi, builder.mul(row, x_stride))
-            samples.append(pointer(context, builder, sig.args[0], x, at, number))
+        samples = rows_of_tile(context, builder, sig.args[0], x, xi, x_stride, n_rows, DOT_ROWS)
         weights = pointer(context, builder, sig.args[5], w, wi, number)
         biases = pointer(context, builder, sig.args[5], w, bias, number)
         n_vectors = builder.sdiv(n_features, whole(lane))
