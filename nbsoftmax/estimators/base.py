@@ -13,14 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 
 from nbsoftmax import validation
 from nbsoftmax.data.blocks import is_source
 from nbsoftmax.encoding import is_table, names_of
 from nbsoftmax.errors import InputTypeError, InputValueError, plain
-from nbsoftmax.estimators.labels import readable, sortable, storable
+from nbsoftmax.estimators.labels import agreement, encoded, readable, sortable, storable
 from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
 from nbsoftmax.estimators.other_names import refuse_other_names
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
@@ -214,11 +213,8 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             self.n_features_in_ = X.shape[1]
             self.__dict__.pop("feature_names_in_", None)
         else:
-            plain_arrays = False
             X, y, names = self._read(X, y, reset=True)
-        classes, codes = np.unique(y, return_inverse=True)
-        if plain_arrays and 2 * classes.size > codes.size:
-            check_classification_targets(y)  # warns of regression targets
+        classes, codes = encoded(y)
         if classes.size < 2:
             raise InputValueError(f"y contains one class only ({plain(classes[0])}), expected at least two classes.")
         weight = validation.sample_weights(sample_weight, codes.size)
@@ -295,9 +291,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             read = checks(array, *both, estimator=self, **numbers)
         if not with_labels:
             return read, np.empty(0), names
-        X, y = read[0], sortable(read[1])
-        check_classification_targets(y)
-        return X, y, names
+        return read[0], sortable(read[1]), names
 
     def score(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
@@ -318,12 +312,12 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         possible = validation.possible_in_order(y, np.asarray(self.classes_), len(predicted))
         if possible is not None:
             return accuracy(possible[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)], weight)
-        if _same_kind(
-            y, predicted
-        ):  # scikit-learn's function, which allows for more, takes longer than the predictions
-            return accuracy(y == predicted, weight)
+        y = readable(y)
+        right = agreement(y, predicted)
+        if right is not None:
+            return accuracy(right, weight)
         scaled = validation.scaled(weight)[0] if weight.size else None  # the sum of the weights may overflow
-        return float(accuracy_score(sortable(readable(y)), predicted, sample_weight=scaled))
+        return float(accuracy_score(sortable(y), predicted, sample_weight=scaled))
 
     def _n_threads(self) -> int | None:
         # joblib takes into account that this process may be one of several workers.
@@ -351,10 +345,3 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
                 f"random_state is {plain(self.random_state)}, expected a whole number, a RandomState of NumPy, or None."
             )
         return validation.count("random_state", self.random_state, low=0)
-
-
-def _same_kind(y: Any, predicted: NDArray[Any]) -> bool:
-    """Whether labels are an array of integers or of texts, as the predicted ones are, and as many; not a masked one."""
-    if type(y) is not np.ndarray or y.shape != predicted.shape:
-        return False
-    return any(y.dtype.kind in kinds and predicted.dtype.kind in kinds for kinds in ("iu", "U"))

@@ -15,7 +15,7 @@ from nbsoftmax.errors import InputValueError, listed, plain
 from nbsoftmax.estimators.base import ADVICE, EitherConvergenceWarning, FittedClassifier
 from nbsoftmax.estimators.bounds import bounds_of_classes
 from nbsoftmax.estimators.callback_tasks import CallbackSupportMixin, CallbackTasks, with_callbacks
-from nbsoftmax.estimators.labels import sorted_labels
+from nbsoftmax.estimators.labels import encoded, sorted_labels
 from nbsoftmax.estimators.namespaces import move_attributes, to_numpy
 from nbsoftmax.estimators.other_names import names_checked
 from nbsoftmax.models.sklearn_parameters import one_row
@@ -242,11 +242,12 @@ class SoftmaxRegression(CallbackSupportMixin, FittedClassifier):
         if names is not None:  # so that an error names the column; the trainer validates arrays
             X = validation.features(X, names=names)
         labels = self._labels_of_stream(classes)
-        unknown = ~np.isin(y, labels)
+        found, codes = encoded(y)
+        unknown = ~np.isin(found, labels)[codes]
         if unknown.any():
             odd = plain(y[unknown][0])
             raise InputValueError(f"y contains {odd}, which is not in classes; leave such rows out.")
-        codes = np.searchsorted(labels, y)
+        codes = np.searchsorted(labels, found)[codes]
         weight = validation.sample_weights(sample_weight, codes.size)
         by_class = weights_of_classes(self.class_weight, codes, labels, weight)
         target = validation.targets(codes, codes.size, labels.size, X.dtype)

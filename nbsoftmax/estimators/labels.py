@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
 
 from nbsoftmax import validation
 from nbsoftmax.errors import InputError, InputValueError, counted
@@ -76,6 +77,8 @@ def sortable(y: Any) -> Any:
     if kind != "O":
         return y
     y = np.asarray(y)
+    if _is_text(y):
+        return y
     kinds = {np.asarray(label).dtype.kind if np.isscalar(label) else "O" for label in y}
     if len(kinds) == 1 and kinds < {"b", "i", "u", "f"}:
         return np.array(y.tolist())
@@ -88,6 +91,49 @@ def sortable(y: Any) -> Any:
         validation.labels(y)  # raises an error that names missing labels or mixed types
         raise
     return y
+
+
+def encoded(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.integer[Any]]]:
+    """The sorted labels, and the index of each label of `sortable` ones among them: (n_classes,), (n_samples,).
+
+    They are those of `np.unique`, which sorts all labels, and scikit-learn's check of targets has passed.
+    """
+    codes: NDArray[np.integer[Any]]
+    if y.dtype.kind in "iub":
+        codes, classes = validation.labels(y)
+    elif y.dtype.kind in "OU":
+        codes, ordered = validation.in_order(y)
+        classes = np.fromiter(ordered, y.dtype, len(ordered))
+    else:
+        classes, codes = np.unique(y, return_inverse=True)
+    if 2 * classes.size > codes.size:  # a regression target, perhaps: the check warns of it
+        check_classification_targets(y)
+    elif y.dtype.kind not in "iubU":
+        check_classification_targets(np.repeat(classes, 2))  # it sorts all that it is given
+    return classes, codes
+
+
+def agreement(y: Any, predicted: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Where labels equal predicted ones (n_samples,), or None if scikit-learn, which takes longer, has to compare them.
+
+    Labels of one kind are compared here: whole numbers, finite floats, booleans or text, as many as predicted.
+    """
+    if isinstance(y, (list, tuple)):
+        array = np.asarray(y) if len(set(map(type, y))) == 1 and isinstance(y[0], (bool, int, float, str)) else None
+    else:
+        array = y if isinstance(y, np.ndarray) else y.to_numpy() if hasattr(y, "to_numpy") else None
+    if type(array) is not np.ndarray or array.shape != predicted.shape:
+        return None
+    one_kind = any(array.dtype.kind in kinds and predicted.dtype.kind in kinds for kinds in ("iu", "b", "f"))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return None
+    if one_kind or (_is_text(array) and _is_text(predicted)):
+        return np.asarray(array == predicted, np.bool_)
+    return None
+
+
+def _is_text(y: NDArray[Any]) -> bool:
+    return y.dtype.kind == "U" or (y.dtype.kind == "O" and set(map(type, y.tolist())) == {str})
 
 
 def storable(classes: NDArray[Any]) -> NDArray[Any]:

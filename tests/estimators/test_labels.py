@@ -1,14 +1,17 @@
 """Labels and class weights, masked values, and labels in messages."""
 
 import enum
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score
+from sklearn.utils.multiclass import check_classification_targets
 
 import nbsoftmax as nbs
+from nbsoftmax.estimators.labels import agreement, encoded
 from tests.estimators.problems import problem
 
 
@@ -220,9 +223,53 @@ def test_the_score_is_the_accuracy_of_scikit_learn(kind, weighted):
     model = nbs.SoftmaxRegression().fit(X, y)
     expected = accuracy_score(y, model.predict(X), sample_weight=weight)
     assert model.score(X, y, weight) == pytest.approx(expected, rel=1e-14)
-    assert model.score(X, y.tolist(), weight) == pytest.approx(expected, rel=1e-14)
+    same = [y.tolist(), pd.Series(y)] + ([pd.Series(y, dtype="category")] if y.dtype.kind in "UO" else [])
+    for form in same:
+        assert model.score(X, form, weight) == pytest.approx(expected, rel=1e-14)
     other = np.concatenate([y[:-1], np.array(["perhaps"] if y.dtype.kind in "UO" else [7]).astype(y.dtype)])
     if kind != "booleans":  # a label that the fit has not seen is wrong
         assert model.score(X, other, weight) == pytest.approx(
             accuracy_score(other, model.predict(X), sample_weight=weight)
         )
+
+
+def test_labels_are_encoded_as_by_numpy_and_checked_as_by_scikit_learn():
+    rng = np.random.default_rng(0)
+    names = np.array(["no", "", "Yes", "yes", "\u00e9t\u00e9", "no "])[rng.integers(0, 6, 100)]
+    numbers = rng.integers(-5, 5, 100)
+    for y in (
+        names,
+        names.astype(object),
+        numbers,
+        numbers.astype(np.int8),
+        numbers > 0,
+        numbers * 1.0,
+        numbers + 2**60,
+    ):
+        classes, codes = encoded(y)
+        expected = np.unique(y)
+        assert classes.dtype == expected.dtype
+        assert classes.tolist() == expected.tolist()
+        assert (classes[codes] == y).all()
+    for y in (rng.uniform(size=30), np.array([b"a", b"b"] * 20, object), np.array([2.5, 1.0] * 20)):
+        with pytest.raises((ValueError, TypeError)) as theirs:
+            check_classification_targets(y)
+        with pytest.raises(type(theirs.value), match=re.escape(str(theirs.value))):
+            encoded(y)
+    for y in (np.arange(30), np.arange(30).astype(str)):
+        with pytest.warns(UserWarning, match="greater than 50%"):
+            encoded(y)
+
+
+def test_labels_of_another_kind_than_the_predictions_are_compared_by_scikit_learn():
+    predicted = np.array(["no", "yes"])
+    assert agreement(["no", "no"], predicted).tolist() == [True, False]
+    assert agreement(np.array(["no", "no"], object), predicted).tolist() == [True, False]
+    assert agreement(np.array([1, 2]), np.array([1, 3], np.uint8)).tolist() == [True, False]
+    others = (["no", 1], ["no", None], [1, 2], np.array([1.0, 2.0]), [["no"], ["no"]], ["no"], [], None, "no", 3)
+    for y in others:
+        assert agreement(y, predicted) is None
+    for y in ([True, False], np.array([1.0, 2.0]), np.array([2**64, 1], object)):
+        assert agreement(y, np.array([1, 2])) is None
+    assert agreement([1.0, np.nan], np.array([1.0, 2.0])) is None
+    assert agreement([np.inf, 1.0], np.array([1.0, 2.0])) is None
