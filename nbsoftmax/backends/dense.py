@@ -122,8 +122,9 @@ class DenseBackend:
 
     def gram(self, params: Float64s | None = None) -> Float64s:
         """X1^T diag(h mean_k a_k (1 - a_k)) X1 at `params`, or X1^T diag(h) X1, with X1 = (X, 1): (N + 1, N + 1)."""
-        matrix: Float64s = self._grams(gram.UNIT if params is None else gram.MEAN, params)[0]
-        return matrix
+        equal = params is not None and not params.any() and not self._source[2].size  # all probabilities are 1 / K
+        matrix: Float64s = self._grams(gram.UNIT if params is None or equal else gram.MEAN, params)[0]
+        return matrix * ((self.n_classes - 1) / self.n_classes**2) if equal else matrix
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""

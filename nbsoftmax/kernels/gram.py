@@ -9,9 +9,19 @@
 Only the upper triangles, with the diagonals, are computed.
 """
 
-from nbsoftmax.kernels.lang.simd import filled, lanes, load, store
+from nbsoftmax.kernels.lang.simd import filled, lanes, load, load_part, store
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS, backward
-from nbsoftmax.kernels.linear import Block, add_offset, copy_columns, copy_row, logits_of, softmax_of, whole_vectors
+from nbsoftmax.kernels.linear import (
+    Block,
+    add_offset,
+    block_of,
+    copy_columns,
+    copy_row,
+    logits_of,
+    pack_scratch,
+    softmax_of,
+    whole_vectors,
+)
 from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.rows import chunk_bounds, class_variances, weight_of
 from nbsoftmax.kernels.runtime.blas import add_product
@@ -45,15 +55,16 @@ def pack_rows(rows, start, n, fit_intercept, side, x, at):
 
 
 @part
-def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, n_columns):
-    """Write the weights of n packed samples, one for each matrix, (n, n_columns), to w[w_at ...]."""
-    n_classes, stride = weights.n_classes, weights.stride
+def row_weights(block, rows, weights, what, curvature, start, w, w_at, n_columns):
+    """Write the weights of the samples of a block, one for each matrix, (n, n_columns), to w[w_at ...]."""
+    n = block.n_rows
     if what == UNIT:
         for r in range(n):
             w[w_at + r] = weight_of(start + r, curvature)
         return
-    a = aligned((n + MOST_ROWS) * stride, x)
-    logits_of(Block(x, at, side, n, rows.n_features, 0, x, at, side), weights, 0, n_classes, a, stride)
+    n_classes, stride = weights.n_classes, weights.stride
+    a = aligned((n + MOST_ROWS) * stride, block.x)
+    logits_of(block, weights, 0, n_classes, a, stride)
     add_offset(rows, start, n, n_classes, a, stride)
     softmax_of(weights, a, n)
     for r in range(n):
@@ -71,6 +82,12 @@ def row_weights(rows, weights, what, curvature, start, x, at, side, n, w, w_at, 
 
 
 @part
+def packed_block(x, at, side, n, n_features):
+    """The block of n packed samples from x[at] on."""
+    return Block(x, at, side, n, n_features, 0, x, at, 0)
+
+
+@part
 def weigh(x, at, side, n, width, w, w_at, w_stride, d):
     """Compute d[r, :] = w[r] x[r, :] for the first `width` numbers of each row; `width` is a multiple of a vector."""
     for r in range(n):
@@ -80,33 +97,35 @@ def weigh(x, at, side, n, width, w, w_at, w_stride, d):
 
 
 @part
-def weigh_and_add(x, side, n, w, column, w_stride, d, total):
-    """Compute d[r, :] = w[r] x[r, :] for whole rows of `side` numbers, and the sum of these rows, `total` (side,).
+def weigh_and_add(block, w, column, w_stride, d, side, total):
+    """Compute d[r, :] = w[r] x[r, :] in rows of `side` numbers, whole vectors, and the sum of these rows in `total`.
 
     The sums of four vectors at a time stay in registers, and do not wait for each other.
     """
+    x, first, stride, n, n_features = block.x, block.at, block.stride, block.n_rows, block.n_features
     width, j = lanes(x), 0
-    while j + 4 * width <= side:
+    while j + 4 * width <= n_features:
         zero = filled(x, 0)
         s1, s2, s3, s4 = zero, zero, zero, zero
         for r in range(n):
-            at, factor = r * side + j, filled(x, w[r * w_stride + column])
+            at, to, factor = first + r * stride + j, r * side + j, filled(x, w[r * w_stride + column])
             d1, d2 = load(x, at) * factor, load(x, at + width) * factor
             d3, d4 = load(x, at + 2 * width) * factor, load(x, at + 3 * width) * factor
-            store(d, at, d1)
-            store(d, at + width, d2)
-            store(d, at + 2 * width, d3)
-            store(d, at + 3 * width, d4)
+            store(d, to, d1)
+            store(d, to + width, d2)
+            store(d, to + 2 * width, d3)
+            store(d, to + 3 * width, d4)
             s1, s2, s3, s4 = s1 + d1, s2 + d2, s3 + d3, s4 + d4
         store(total, j, s1)
         store(total, j + width, s2)
         store(total, j + 2 * width, s3)
         store(total, j + 3 * width, s4)
         j += 4 * width
-    while j < side:
-        s1 = filled(x, 0)
+    while j < n_features:
+        s1, rest = filled(x, 0), n_features - j
         for r in range(n):
-            d1 = load(x, r * side + j) * filled(x, w[r * w_stride + column])
+            at, factor = first + r * stride + j, filled(x, w[r * w_stride + column])
+            d1 = (load(x, at) if rest >= width else load_part(x, at, rest, 0.0)) * factor
             store(d, r * side + j, d1)
             s1 += d1
         store(total, j, s1)
@@ -120,25 +139,32 @@ def gram(todo, n_chunks, rows, weights, what, curvature, fit_intercept, n_column
     `sums` is (n_chunks, n_columns, N + 1, N + 1) flat. Chunks are tasks.
     """
     n_features, order = rows.n_features, rows.n_features + 1
-    side = whole_vectors(order, rows.x)
-    size = min(256, max(16, BLOCK_BYTES // (side * rows.x.itemsize) // 16 * 16))
-    x, d, w = aligned(size * side, rows.x), aligned(size * side, rows.x), aligned(size * n_columns, rows.x)
-    total = aligned(side, rows.x)
+    side = whole_vectors(n_features, rows.x)
+    size = min(256, max(16, BLOCK_BYTES // (max(1, side) * rows.x.itemsize) // 16 * 16))
+    pack, d = pack_scratch(rows, size, weights), aligned(size * side, rows.x)
+    w, total = aligned(size * n_columns, rows.x), aligned(side, rows.x)
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
         for start in range(low, high, size):
             n = min(size, high - start)
-            pack_rows(rows, start, n, fit_intercept, side, x, 0)
-            row_weights(rows, weights, what, curvature, start, x, 0, side, n, w, 0, n_columns)
+            block = block_of(rows, weights, start, n, pack)
+            row_weights(block, rows, weights, what, curvature, start, w, 0, n_columns)
+            x, at, stride, _, _, _, f, fi, f_stride = block
             for c in range(n_columns):
-                weigh_and_add(x, side, n, w, c, n_columns, d, total)
                 g = (chunk * n_columns + c) * order * order
+                weigh_and_add(block, w, c, n_columns, d, side, total)
                 if n_features > 0:
-                    backward(x, 0, side, n, n_features, d, side, n_features, sums, g, order, x, 0, side, True)
+                    ahead = f_stride if c == 0 else 0
+                    # The weighted rows, which are aligned, are the vectors, and X the factors.
+                    backward(
+                        d, 0, side, n, n_features, x, at, stride, n_features, sums, g, order, f, fi, ahead, True
+                    )  # fmt: skip
                 if fit_intercept:  # as a feature, it would take tiles with a single lane in use
-                    for j in range(order):
+                    for j in range(n_features):
                         sums[g + j * order + n_features] += total[j]
+                    for r in range(n):
+                        sums[g + order * order - 1] += w[r * n_columns + c]
         chunk = take(todo)
 
 
@@ -155,11 +181,12 @@ def curvatures(todo, n_chunks, rows, weights, curvature, fit_intercept, sums):
         for start in range(low, high, size):
             n = min(size, high - start)
             pack_rows(rows, start, n, fit_intercept, side, x, 0)
-            row_weights(rows, weights, EACH, curvature, start, x, 0, side, n, w, 0, columns)
+            block = packed_block(x, 0, side, n, rows.n_features)
+            row_weights(block, rows, weights, EACH, curvature, start, w, 0, columns)
             for i in range(n * side):
                 x[i] *= x[i]
             g = chunk * n_classes * order
-            backward(x, 0, side, n, order, w, columns, n_classes, sums, g, order, x, 0, side, False)
+            backward(x, 0, side, n, order, w, 0, columns, n_classes, sums, g, order, x, 0, side, False)
         chunk = take(todo)
 
 
@@ -175,7 +202,8 @@ def pack_by_rows(todo, rows, start, n, weights, what, curvature, fit_intercept, 
         r = task * GROUP
         few = min(GROUP, n - r)
         pack_rows(rows, start + r, few, fit_intercept, side, x, r * side)
-        row_weights(rows, weights, what, curvature, start + r, x, r * side, side, few, w, r * n_columns, n_columns)
+        block = packed_block(x, r * side, side, few, rows.n_features)
+        row_weights(block, rows, weights, what, curvature, start + r, w, r * n_columns, n_columns)
         task = take(todo)
 
 

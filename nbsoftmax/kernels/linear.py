@@ -156,8 +156,13 @@ def prefetch_distance(rows):
 @part
 def shared_scratch(rows, size, weights):
     """Allocate memory for the logits and the packed samples of a block."""
-    z = aligned((size + MOST_ROWS) * weights.stride, rows.x)
-    return z, aligned(1 if side_by_side(rows, weights) else size * pack_stride(rows), rows.x)
+    return aligned((size + MOST_ROWS) * weights.stride, rows.x), pack_scratch(rows, size, weights)
+
+
+@part
+def pack_scratch(rows, size, weights):
+    """Allocate memory for the packed samples of a block, where `block_of` copies them."""
+    return aligned(1 if side_by_side(rows, weights) else size * pack_stride(rows), rows.x)
 
 
 @part
@@ -312,7 +317,7 @@ def add_features(block, weights, d, d_stride, first, last, narrow, g, gi):
 def _add_features(block, weights, d, d_stride, first, last, narrow, g, gi):
     def by_tiles(block, weights, d, d_stride, first, last, narrow, g, gi):
         x, at, stride, n, n_features, _, f, fi, f_stride = block
-        backward(x, at, stride, n, n_features, d, d_stride, last, g, gi, n_features + 1, f, fi, f_stride, False)
+        backward(x, at, stride, n, n_features, d, 0, d_stride, last, g, gi, n_features + 1, f, fi, f_stride, False)
 
     def by_blas(block, weights, d, d_stride, first, last, narrow, g, gi):
         x, at, stride, n, n_features, _, _, _, _ = block
@@ -336,7 +341,7 @@ def _add_features(block, weights, d, d_stride, first, last, narrow, g, gi):
         if weights.form == LOGIT:
             add_rows(x, at, stride, n, n_features, d, g, gi, f, fi, f_stride)
         else:
-            backward(x, at, stride, n, n_features, d, d_stride, last, g, gi, n_features + 1, f, fi, f_stride, False)
+            backward(x, at, stride, n, n_features, d, 0, d_stride, last, g, gi, n_features + 1, f, fi, f_stride, False)
 
     return (by_tiles, by_tiles, by_blas, by_rows)[_form(weights)] if _known(weights) else by_form
 

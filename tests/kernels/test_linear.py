@@ -186,10 +186,10 @@ def test_probabilities_are_kept_within_their_budget(K, share, split):
     assert made.intercept_curvature(params) is None  # some are missing
 
 
-def expected_grams(X, params, weight):
+def expected_grams(X, params, weight, offset=0.0):
     """Mean, class by class, and the whole Hessian, float64."""
     X1 = np.column_stack([X.astype(np.float64), np.ones(len(X))])
-    a = reference.softmax(X1 @ params.T)
+    a = reference.softmax(X1 @ params.T + offset)
     each = weight[:, None] * a * (1 - a)
     blocks = (np.eye(len(params)) - a[:, None, :]) * a[:, :, None] * weight[:, None, None]
     return (
@@ -214,12 +214,21 @@ def test_gram_matrices_and_the_hessian(m, N, K, form, dtype, split_bytes, monkey
     unit, mean, each, hessian = expected_grams(X, params, weight.astype(np.float64))
     assert close(made.gram(), unit, dtype)
     assert close(made.gram(params), mean, dtype)
+    assert close(made.gram(0 * params), unit * (K - 1) / K**2, dtype)
     assert close(made.class_grams(params), each, dtype)
     assert close(made.curvatures(params), np.einsum("kjj->kj", each), dtype)
     got = made.hessian(params)
     assert close(got, hessian, dtype)
     assert np.array_equal(got, got.transpose(2, 3, 0, 1))
     assert close(np.einsum("kjlp,lp->kj", got, v), made.hess_vec(params, v), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gram_matrices_of_equal_probabilities_include_an_offset(dtype):
+    X, y, params, _ = problem(70, 20, 3, dtype)
+    offset = np.random.default_rng(1).normal(size=(70, 3)).astype(dtype)
+    mean = expected_grams(X, 0 * params, np.ones(70), offset)[1]
+    assert close(backend(X, y, 3, offset=offset).gram(0 * params), mean, dtype)
 
 
 @pytest.mark.usefixtures("several_threads")
@@ -253,3 +262,5 @@ def test_columns_are_transposed_whatever_their_number_and_that_of_the_rows(K, dt
         assert np.array_equal(plain.loss_and_grad(params)[1], other.loss_and_grad(params)[1])
         assert np.array_equal(plain.hess_vec(params, v), other.hess_vec(params, v))
         assert np.array_equal(plain.gram(params), other.gram(params))
+        backwards = backend(np.ascontiguousarray(X[::-1])[::-1], y, K)
+        assert np.array_equal(plain.gram(params), backwards.gram(params))

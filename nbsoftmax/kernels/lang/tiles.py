@@ -398,11 +398,13 @@ backward_tile_rest = _backward_tile("backward_tile_rest", lambda form: 1, masked
 
 
 @inlined
-def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi, g_stride, f, fi, f_stride, triangle):
+def backward(
+    x, xi, x_stride, n_rows, n_features, d, di, d_stride, n_classes, g, gi, g_stride, f, fi, f_stride, triangle
+):
     """Add the sum over the rows r of a block of d[r, k] x[r, :] to g[k, :]; g is float64, d has the dtype of x.
 
     g : row k begins at g[gi + k * g_stride]
-    d : (n_rows, d_stride), of which n_classes columns are used
+    d : row r begins at d[di + r * d_stride]; n_classes columns are used
     f : prefetched, row r from f[fi + r * f_stride] on, as it is read after this block
     triangle : whether only the upper triangle of g is needed; columns before the diagonal may be skipped
     """
@@ -414,7 +416,7 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
     n_together = n_tiles if n_tiles <= MOST_TOGETHER else 1
     n_sub = backward_rows(x_stride, d_stride, n_rows, x.itemsize) if n_together > 1 else n_rows
     for r in range(0, n_rows, n_sub):
-        n, x_at, d_at, f_at = min(n_sub, n_rows - r), xi + r * x_stride, r * d_stride, fi + r * f_stride
+        n, x_at, d_at, f_at = min(n_sub, n_rows - r), xi + r * x_stride, di + r * d_stride, fi + r * f_stride
         for first in range(0, n_tiles, n_together):
             k_first = first * low + min(first, n_taller)
             width = tall_width if first < n_taller else low_width
@@ -492,7 +494,7 @@ def backward(x, xi, x_stride, n_rows, n_features, d, d_stride, n_classes, g, gi,
 @inlined
 def backward_rows(x_stride, d_stride, n_rows, itemsize):
     """Number of rows for all tiles before the next rows: as many as fit in the first-level cache, unless few fit."""
-    fit = FIRST_LEVEL_BYTES // ((abs(x_stride) + d_stride) * itemsize)
+    fit = FIRST_LEVEL_BYTES // ((abs(x_stride) + abs(d_stride)) * itemsize)
     if fit < FEWEST_ROWS:
         return n_rows
     parts = (n_rows + fit - 1) // fit
