@@ -45,10 +45,25 @@ class Layout:
 
     def weights(self, params: Float64s, w: Floats) -> linear.Weights:
         """The parameters (n_classes, n_features + 1), copied to w (size,)."""
-        n_tasks = -(-(self.n_features + 1) // sparse.COLUMNS)
-        sizes = self.n_features, self.n_classes, self.stride
-        self.run(sparse.by_features, n_tasks, 2 * w.size, np.ascontiguousarray(params).reshape(-1), *sizes, w)
+        self._copy(params, w)
         return linear.weights_of(w, self.stride, self.n_classes, linear.TILES)
+
+    def weights_of_parts(self, coef: Float64s, intercept: Float64s) -> linear.Weights:
+        """The parameters in two arrays, which are not put together before they are copied."""
+        w = aligned.py_func(self.size, np.empty(0, self.dtype))
+        self._copy(coef, w)
+        w[self.n_features * self.stride :] = intercept[-1]
+        w[self.n_features * self.stride :][: self.n_classes] = intercept
+        return linear.weights_of(w, self.stride, self.n_classes, linear.TILES)
+
+    def _copy(self, by_class: Float64s, w: Floats) -> None:
+        """Copy columns (n_classes, n) to the first n rows of w."""
+        n = by_class.shape[1]
+        sizes = n - 1, self.n_classes, self.stride
+        work = 2 * n * self.stride
+        self.run(
+            sparse.by_features, -(-n // sparse.COLUMNS), work, np.ascontiguousarray(by_class).reshape(-1), *sizes, w
+        )
 
     def difference(self, params: Float64s) -> linear.Weights:
         """The difference of the parameters of two classes, as kernels with one logit for each sample take it."""
@@ -93,11 +108,11 @@ class SparseDesign:
         layout, m = self._layout, self.n_samples
         columns = layout.n_classes if what != BEST else k if with_proba else 0
         out, best = np.empty((m, columns), layout.dtype), np.empty((m, k if what == BEST else 0), np.int64)
-        params = np.column_stack([coef, intercept])
         if layout.n_classes == 2 and what != LOGITS:  # the rest follows from the difference of the logits
-            weights = layout.difference(params)
+            w = np.append(difference(coef, layout.dtype), difference(intercept, layout.dtype))
+            weights = linear.weights_of(w, 1, 1, linear.LOGIT)
         else:
-            weights = layout.weights(params, aligned.py_func(layout.size, np.empty(0, layout.dtype)))
+            weights = layout.weights_of_parts(coef, intercept)
         results = what, k, layout.group, out.reshape(-1), best.reshape(-1)
         work = layout.work(self._rows)
         layout.run(sparse_predict, layout.n_groups(self._rows), work, self._rows, weights, layout.panels, *results)

@@ -24,7 +24,7 @@ from nbsoftmax.estimators.namespaces import check_namespace, like, to_numpy
 from nbsoftmax.estimators.other_names import refuse_other_names
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.in_blocks import Trained, accuracy_in_blocks, in_blocks, refuse_beside_source
-from nbsoftmax.models.predictions import predictions
+from nbsoftmax.models.predictions import of_occurring_features, predictions
 from nbsoftmax.models.scores import accuracy
 from nbsoftmax.models.sklearn_parameters import one_row, two_rows
 from nbsoftmax.models.softmax import SoftmaxModel
@@ -159,6 +159,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
 
     def _predict_validated(self, X: Any, offset: ArrayLike | None, what: int) -> tuple[Floats, NDArray[np.int64]]:
         coef, intercept = self._two_rows()
+        coef, X = of_occurring_features(coef, X)
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
         finite = np.where(np.isneginf(intercept), 0.0, intercept)  # -inf is that of a class without samples
         validation.finite("intercept_", finite, (len(coef),), meaning="one intercept for each class")

@@ -22,7 +22,7 @@ from nbsoftmax.models.feature_names import checked_names
 from nbsoftmax.models.in_blocks import Trained, accuracy_in_blocks, in_blocks, refuse_beside_source
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
-from nbsoftmax.models.predictions import predictions
+from nbsoftmax.models.predictions import of_occurring_features, predictions
 from nbsoftmax.models.scores import accuracy_of_codes
 from nbsoftmax.models.sigmoid import SigmoidWeights, sigmoid_weights
 from nbsoftmax.models.sklearn_parameters import logistic_regression_of, parameters_of
@@ -289,7 +289,8 @@ class SoftmaxModel(Displayed):
         added = None
         if offset is not None:
             added = validation.offset(offset, (array.shape[0], self.n_classes), array.dtype, self.classes)
-        parts = self.coef, self.intercept, array
+        coef, array = of_occurring_features(self.coef, array)
+        parts = coef, self.intercept, array
         if what == BEST:
             return best_classes(*parts, k, thresholds, with_proba=with_proba, offset=added)
         return predictions(*parts, what, offset=added)

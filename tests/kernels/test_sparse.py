@@ -89,3 +89,6 @@ def test_parameters_by_features_are_the_transposed_ones(k, dtype):
     rows = weights.w[: 1100 * layout.stride].reshape(1100, layout.stride)
     np.testing.assert_array_equal(rows[:, :k], params.T.astype(dtype))
     assert np.isfinite(rows).all()
+    parts = layout.weights_of_parts(params[:, :-1], params[:, -1]).w
+    np.testing.assert_array_equal(parts[: rows.size], rows.ravel())
+    assert parts.size == layout.size
