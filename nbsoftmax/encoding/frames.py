@@ -122,8 +122,9 @@ def _of_pandas(name: str, values: Any) -> Column:
         return Column(name, DATE, days.to_numpy().astype("datetime64[D]"))
     if not (dtype.kind == "O" or isinstance(dtype, pandas.StringDtype)):
         _refuse(name, str(dtype))
+    given = values.to_numpy() if isinstance(dtype, np.dtype) else values.array
     try:
-        codes, distinct = pandas.factorize(values.array)
+        codes, distinct = pandas.factorize(given)  # before version 3, pandas warns of its own array of objects
     except TypeError:  # values such as lists, which have no hash
         _refuse_objects(name, values.tolist())
     return _of_objects(name, codes.astype(np.int64), distinct.tolist())
