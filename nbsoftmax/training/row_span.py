@@ -72,9 +72,12 @@ class RowSpan:
             if options.fit_intercept:
                 np.mean(X, axis=0, dtype=np.float64, out=mean)
             gram = np.zeros((len(X), len(X)))
+            equal = (divisor == divisor[0]).all()
             for features, block in _blocks(X, mean):
-                scaled = np.divide(block, np.sqrt(divisor[features]), out=block)
+                scaled = block if equal else np.divide(block, np.sqrt(divisor[features]), out=block)
                 gram += scaled @ scaled.T
+            if equal:
+                gram /= divisor[0]
             factor, order, rank, _ = lapack().dpstrf(gram, lower=1, overwrite_a=1)
         if rank == 0 or not np.isfinite(factor).all():
             return None
@@ -103,10 +106,11 @@ class RowSpan:
 
     def whole(self, part: Float64s) -> Float64s:
         """The parameters with these coordinates."""
-        combination = lapack().dtrtrs(self._factor, part[:, :-1].T, lower=1, trans=1)[0].T
+        combination = np.zeros((len(part), len(self._X)))
+        combination[:, self._samples] = lapack().dtrtrs(self._factor, part[:, :-1].T, lower=1, trans=1)[0].T
         params = np.empty((len(part), self._mean.size + 1))
         for features, block in _blocks(self._X, self._mean):
-            params[:, features] = combination @ block[self._samples] / self._divisor[features]
+            params[:, features] = combination @ block / self._divisor[features]
         params[:, -1] = part[:, -1] - params[:, :-1] @ self._mean
         return params
 
