@@ -373,6 +373,14 @@ def test_the_committed_pages_have_distinct_titles_and_no_spread_above_100_percen
     assert max(spreads) <= 100
 
 
+def test_the_pictures_of_the_committed_pages_exist():
+    pages = [*(REPOSITORY / "perf").glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]
+    pictures = [(page, path) for page in pages for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())]
+    assert {page.name for page, _ in pictures} >= {"RESULTS.md", "FITS.md", "L1.md"}
+    for page, path in pictures:
+        assert (page.parent / path).is_file(), f"{page.name}: {path}"
+
+
 def test_fits_from_files_are_measured(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     monkeypatch.syspath_prepend(str(REPOSITORY))
