@@ -116,7 +116,7 @@ def encoded(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.integer[Any]]]:
 def agreement(y: Any, predicted: NDArray[Any]) -> NDArray[np.bool_] | None:
     """Where labels equal predicted ones (n_samples,), or None if scikit-learn, which takes longer, has to compare them.
 
-    Labels of one kind are compared here: whole numbers, finite floats, booleans or text, as many as predicted.
+    Labels of one kind are compared here: integers, whole floats, booleans or text, as many as predicted.
     """
     if isinstance(y, (list, tuple)):
         array = np.asarray(y) if len(set(map(type, y))) == 1 and isinstance(y[0], (bool, int, float, str)) else None
@@ -125,7 +125,7 @@ def agreement(y: Any, predicted: NDArray[Any]) -> NDArray[np.bool_] | None:
     if type(array) is not np.ndarray or array.shape != predicted.shape:
         return None
     one_kind = any(array.dtype.kind in kinds and predicted.dtype.kind in kinds for kinds in ("iu", "b", "f"))
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.floor(array))).all():
         return None
     if one_kind or (_is_text(array) and _is_text(predicted)):
         return np.asarray(array == predicted, np.bool_)

@@ -273,3 +273,4 @@ def test_labels_of_another_kind_than_the_predictions_are_compared_by_scikit_lear
         assert agreement(y, np.array([1, 2])) is None
     assert agreement([1.0, np.nan], np.array([1.0, 2.0])) is None
     assert agreement([np.inf, 1.0], np.array([1.0, 2.0])) is None
+    assert agreement([0.5, 1.0], np.array([1.0, 2.0])) is None
