@@ -72,7 +72,7 @@ def test_a_fit_with_bounds_whose_float32_products_are_rough_resumes_to_the_same_
     X = (Z + 10 ** rng.uniform(3, 4, size=8)).astype(np.float32)
     options = {"bounds": bounds, "l2": l2, "tol": 1e-7}
     whole = nbs.Trainer(**options).fit(X, y)
-    assert whole.n_iter > 5
+    assert whole.n_iter > 3  # places to resume from: 5 to 10, as the last bits of the CPU have it
     for n in range(1, whole.n_iter + 1):
         with pytest.raises(Killed):
             nbs.Trainer(**options, callbacks=[kill_after(n)]).fit(X, y, checkpoint=tmp_path / str(n))
