@@ -49,7 +49,7 @@ class Layout:
         return linear.weights_of(w, self.stride, self.n_classes, linear.TILES)
 
     def weights_of_parts(self, coef: Float64s, intercept: Float64s) -> linear.Weights:
-        """The parameters in two arrays, which are not put together before they are copied."""
+        """As `weights`, from coefficients (n_classes, n_features) and intercepts (n_classes,), in a new array."""
         w = aligned.py_func(self.size, np.empty(0, self.dtype))
         self._copy(coef, w)
         w[self.n_features * self.stride :] = intercept[-1]
@@ -109,8 +109,7 @@ class SparseDesign:
         columns = layout.n_classes if what != BEST else k if with_proba else 0
         out, best = np.empty((m, columns), layout.dtype), np.empty((m, k if what == BEST else 0), np.int64)
         if layout.n_classes == 2 and what != LOGITS:  # the rest follows from the difference of the logits
-            w = np.append(difference(coef, layout.dtype), difference(intercept, layout.dtype))
-            weights = linear.weights_of(w, 1, 1, linear.LOGIT)
+            weights = layout.difference(np.column_stack([coef, intercept]))
         else:
             weights = layout.weights_of_parts(coef, intercept)
         results = what, k, layout.group, out.reshape(-1), best.reshape(-1)

@@ -94,9 +94,10 @@ def sortable(y: Any) -> Any:
 
 
 def encoded(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.integer[Any]]]:
-    """The sorted labels, and the index of each label of `sortable` ones among them: (n_classes,), (n_samples,).
+    """Encode labels from `sortable`: the sorted classes (n_classes,), and the class index of each label (n_samples,).
 
-    They are those of `np.unique`, which sorts all labels, and scikit-learn's check of targets has passed.
+    The result is that of `np.unique`, which is slower because it sorts all labels. Raises what scikit-learn's check of
+    classification targets raises.
     """
     codes: NDArray[np.integer[Any]]
     if y.dtype.kind in "iub":
@@ -114,7 +115,7 @@ def encoded(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.integer[Any]]]:
 
 
 def agreement(y: Any, predicted: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Where labels equal predicted ones (n_samples,), or None if scikit-learn, which takes longer, has to compare them.
+    """Whether each label equals the predicted one, (n_samples,); None if scikit-learn's slower accuracy has to compare.
 
     Labels of one kind are compared here: integers, whole floats, booleans or text, as many as predicted.
     """

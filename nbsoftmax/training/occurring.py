@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nbsoftmax import validation
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
 from nbsoftmax.penalties import FeaturePenalty
 from nbsoftmax.problem import AnyProblem, Problem
@@ -72,10 +73,8 @@ class OccurringFeatures:
 
 def _over(problem: Problem, features: NDArray[np.int64]) -> Problem:
     """The problem with these features alone, which are all that occur; the numbers of X are shared."""
-    from scipy import sparse  # takes 0.1 s: loaded when it is used
-
     X = problem.X
     places = np.empty(problem.n_features, X.indices.dtype)
     places[features] = np.arange(features.size)
-    kept = sparse.csr_array((X.data, places[X.indices], X.indptr), shape=(problem.n_samples, features.size))
+    kept = validation.with_indices(X, places[X.indices], features.size)
     return replace(problem, X=kept, feature_names=None, held_out=None)

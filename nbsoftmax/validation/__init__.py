@@ -79,7 +79,7 @@ from nbsoftmax.validation.options import callables, choice, count, device, flag,
 from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
 from nbsoftmax.validation.records import refuse_records
 from nbsoftmax.validation.size import n_classes, needs_memory
-from nbsoftmax.validation.sparse import features, is_sparse, samples
+from nbsoftmax.validation.sparse import features, is_sparse, samples, with_indices
 from nbsoftmax.validation.targets import MULTILABEL, Targets, distributions, targets
 from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targets
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled, summable
@@ -165,5 +165,6 @@ __all__ = [
     "weigh",
     "weight_rows",
     "weighted_targets",
+    "with_indices",
     "writeable_view",
 ]

@@ -96,15 +96,16 @@ def all_finite(X: Floats) -> bool:
     return not np.isnan(marks).any()
 
 
-def _without_gaps(X: Floats) -> bool:
-    return bool(X.flags.c_contiguous or X.flags.f_contiguous)
+def _large(X: Floats) -> bool:
+    """Whether `all_finite` is the faster check: for a large array without gaps."""
+    return X.size >= LARGE and bool(X.flags.c_contiguous or X.flags.f_contiguous)
 
 
 def first_not_finite(X: Floats) -> tuple[int, int] | None:
     """Position (row, column) of the first NaN or inf of a 2-D array in row order; None if all are finite."""
     if X.size <= SMALL and np.count_nonzero(np.isfinite(X)) == X.size:
         return None
-    if X.size >= LARGE and _without_gaps(X) and all_finite(X):
+    if _large(X) and all_finite(X):
         return None
     rows = max(1, 2**18 // max(1, X.shape[1]))  # blocks fit in cache: X is read once, and no (m, N) mask is made
     for start in range(0, X.shape[0], rows):
@@ -238,7 +239,7 @@ def finite(name: str, array: ArrayLike, shape: tuple[int, ...], *, meaning: str)
     a = as_float64s(name, array)
     if a.shape != shape:
         raise InputValueError(f"{name} has shape {a.shape}, expected {shape}: {meaning}.")
-    if not (all_finite(a) if a.size >= LARGE and _without_gaps(a) else np.isfinite(a).all()):
+    if not (all_finite(a) if _large(a) else np.isfinite(a).all()):
         raise InputValueError(f"{name} contains NaN or inf, expected finite numbers.")
     return a
 

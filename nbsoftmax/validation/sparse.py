@@ -71,6 +71,12 @@ def features(
     return array
 
 
+def with_indices(X: Any, indices: NDArray[Any], n_features: int) -> Any:
+    """X in canonical form with other column indices, in the same order within each row; the numbers are shared."""
+    parts = X.data, indices.astype(X.indices.dtype, copy=False), X.indptr
+    return type(X)(parts, shape=(X.shape[0], n_features))
+
+
 def _canonical(name: str, X: Any, dtype: Any) -> Any:
     """X in canonical form; its own arrays are never changed."""
     from scipy.sparse import csc_array, csr_array
