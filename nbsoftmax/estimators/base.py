@@ -131,7 +131,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         With the parameter `thresholds`, the labels with the largest probability divided by threshold.
         """
         best = self._predict(X, BEST, offset)[1][:, 0]
-        return like(X, self.classes_[best])
+        return like(X, np.asarray(self.classes_).take(best))
 
     def _predict(self, X: Any, what: int, offset: ArrayLike | None) -> tuple[Floats, NDArray[np.int64]]:
         """What `predictions` returns for X, which is validated here."""
@@ -149,7 +149,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             return self._predict_validated(self.model_._features(X), offset, what)
         else:
             X, _, names = self._read(X, reset=False)
-        return self._predict_validated(validation.features(X, names=names), offset, what)
+        return self._predict_validated(validation.features(X, names=names, finite=False), offset, what, names)
 
     def _is_encoded(self, X: Any) -> bool:
         """Whether X is a table that the encoding of the fit, to a source of blocks, makes features of."""
@@ -157,7 +157,9 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
             return False
         return names_of(X) != tuple(self.feature_names_in_)  # as scikit-learn, a table of the features themselves
 
-    def _predict_validated(self, X: Any, offset: ArrayLike | None, what: int) -> tuple[Floats, NDArray[np.int64]]:
+    def _predict_validated(
+        self, X: Any, offset: ArrayLike | None, what: int, names: tuple[str, ...] | None = None
+    ) -> tuple[Floats, NDArray[np.int64]]:
         coef, intercept = self._two_rows()
         coef, X = of_occurring_features(coef, X)
         coef = validation.finite("coef_", coef, (len(coef), X.shape[1]), meaning="(n_classes, n_features)")
@@ -165,9 +167,9 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         validation.finite("intercept_", finite, (len(coef),), meaning="one intercept for each class")
         added = None if offset is None else validation.offset(offset, (X.shape[0], len(coef)), X.dtype, self.classes_)
         if what != BEST:
-            return predictions(coef, intercept, X, what, offset=added)
+            return predictions(coef, intercept, X, what, offset=added, names=names)
         least = thresholds_of(getattr(self, "thresholds", None), np.asarray(self.classes_))
-        return best_classes(coef, intercept, X, 1, least, offset=added)
+        return best_classes(coef, intercept, X, 1, least, offset=added, names=names)
 
     def _two_rows(self) -> tuple[Float64s, Float64s]:
         """The fitted parameters as NumPy arrays with a row for each class."""

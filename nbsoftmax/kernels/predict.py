@@ -92,11 +92,24 @@ def proba_of_best(n, k, top, shift, total, out, start):
                 store_part(out, (start + r) * k + j, e * scale, k - j)
 
 
+@part
+def some_not_finite(z, stride, n_rows):
+    """Whether the logit of the first class is NaN or inf for some row of a block.
+
+    It is where a feature is NaN or inf, whatever its weight: 0 times such a number is NaN.
+    """
+    found = False
+    for r in range(n_rows):
+        found |= z[r * stride] * 0.0 != 0.0
+    return found
+
+
 @jit
-def predict(todo, rows, weights, what, k, n_chunks, out, best):
+def predict(todo, rows, weights, what, k, n_chunks, out, best, not_finite):
     """Write logits, probabilities or their logarithms to `out` (m * K,), or the best k classes to `best` (m * k,).
 
-    The probabilities of the best classes go to `out` (m * k,), unless it is empty. Chunks are tasks.
+    The probabilities of the best classes go to `out` (m * k,), unless it is empty. Make not_finite[0] True if X, which
+    is not read once more for it, contains NaN or inf; also if other logits are not finite. Chunks are tasks.
     """
     n_classes = weights.n_classes
     size = block_rows(rows, weights, 1)
@@ -120,6 +133,8 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
             if what != BEST:
                 z = out[o:] if direct else scratch
                 logits_of(block, weights, 0, n_classes, z, stride)
+                if some_not_finite(z, stride, n):
+                    not_finite[0] = True
                 if what == PROBA:
                     softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
                 elif what == LOG_PROBA:
@@ -131,6 +146,8 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
                 continue
             if k == 1 and out.size == 0 and n_classes <= MOST_CLASSES_IN_TILE:
                 logits_of(block, weights, 0, n_classes, scratch, stride)
+                if some_not_finite(scratch, stride, n):
+                    not_finite[0] = True
                 best_in_tiles(scratch, stride, n, n_classes, best, start, tile, buffer)
                 continue
             shift[:n] = -inf
@@ -138,6 +155,8 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best):
             for first in range(0, n_classes, panel):
                 few = min(panel, n_classes - first)
                 logits_of(block, weights, first, first + few, scratch, stride)
+                if first == 0 and some_not_finite(scratch, stride, n):
+                    not_finite[0] = True
                 insert_rows(scratch, stride, n, first, few, k, top, shift, total, buffer, out, best, start)
             proba_of_best(n, k, top, shift, total, out, start)
         chunk = take(todo)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbsoftmax.encoding import AnyEncoding
-from nbsoftmax.errors import InputTypeError, InputValueError, counted, plain
+from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, plain
 from nbsoftmax.validation import first_repeated
 
 
@@ -34,3 +34,15 @@ def checked_names(given: Any, n_features: int, encoding: AnyEncoding | None) -> 
     if twice is not None:
         raise InputValueError(f"feature_names has {plain(twice)} twice; give each feature a name of its own.")
     return names
+
+
+def other_features(
+    given: int, trained: int, names: tuple[str, ...] | None, encoding: AnyEncoding | None
+) -> InputValueError:
+    """The error for an X whose number of features is not that of the training."""
+    first = "" if names is None else f" (first: {names[0]!r})"
+    table = "" if encoding is None else f", or a table with the columns {listed(encoding.columns)}"
+    return InputValueError(
+        f"X has {counted(given, 'feature')}, but the model was trained on {trained}{first}; give the same "
+        f"features{table}."
+    )

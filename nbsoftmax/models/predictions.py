@@ -1,4 +1,4 @@
-"""Predictions of a linear model for rows that are validated already."""
+"""Predictions of a linear model for rows that are validated already, but for the numbers of a dense X."""
 
 from __future__ import annotations
 
@@ -38,19 +38,27 @@ def predictions(
     *,
     with_proba: bool = False,
     offset: Floats | None = None,
+    names: tuple[str, ...] | None = None,
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Predictions as `Design.predict` returns them, for dense or sparse X.
 
-    An `offset` (n_samples, n_classes) of the dtype of X is added to the logits, which then exist as an array.
+    An `offset` (n_samples, n_classes) of the dtype of X is added to the logits, which then exist as an array. `names`
+    are those of the features, for the error.
+
+    Raises
+    ------
+    InputValueError
+        If a dense X contains NaN or inf.
     """
     if offset is not None:
-        logits = predictions(coef, intercept, X, LOGITS)[0]
+        logits = predictions(coef, intercept, X, LOGITS, names=names)[0]
         logits += offset
         return _from_logits(logits, what, k, with_proba=with_proba)
     limit = np.finfo(np.float32).max
     if X.dtype == np.float32 and max(np.abs(coef).max(initial=0.0), np.abs(intercept).max(initial=0.0)) > limit:
         # Such coefficients belong to features near 0: their products may be finite.
-        values, best = predictions(coef, intercept, X.astype(np.float64), what, k, with_proba=with_proba)
+        wide = X.astype(np.float64)
+        values, best = predictions(coef, intercept, wide, what, k, with_proba=with_proba, names=names)
         with np.errstate(over="ignore"):
             return values.astype(X.dtype), best
     if validation.is_sparse(X):
@@ -58,7 +66,7 @@ def predictions(
 
         return SparseDesign(X, len(coef), None).predict(coef, intercept, what, k, with_proba=with_proba)
     design = Design(X, len(coef), np.empty((0, 0), X.dtype), None)
-    return design.predict(coef, intercept, what, k, with_proba=with_proba)
+    return design.predict(coef, intercept, what, k, with_proba=with_proba, names=names)
 
 
 def _from_logits(logits: Floats, what: int, k: int, *, with_proba: bool) -> tuple[Floats, NDArray[np.int64]]:

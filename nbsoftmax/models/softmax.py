@@ -18,7 +18,7 @@ from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed, p
 from nbsoftmax.files import whole_file
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PROBA
 from nbsoftmax.models.display import MOST_LISTED, Displayed, Table
-from nbsoftmax.models.feature_names import checked_names
+from nbsoftmax.models.feature_names import checked_names, other_features
 from nbsoftmax.models.in_blocks import Trained, accuracy_in_blocks, in_blocks, refuse_beside_source
 from nbsoftmax.models.model_file import read_model, write_model
 from nbsoftmax.models.onnx import onnx_graph
@@ -153,8 +153,7 @@ class SoftmaxModel(Displayed):
         InputValueError, InputTypeError
             As `decision_function`, and for thresholds that are not such numbers of at least 0.
         """
-        labels: NDArray[Any] = self.classes[self._predict(X, BEST, offset=offset, thresholds=thresholds)[1][:, 0]]
-        return labels
+        return self.classes.take(self._predict(X, BEST, offset=offset, thresholds=thresholds)[1][:, 0])
 
     def top_k(
         self, X: Any, k: int, *, offset: ArrayLike | None = None, thresholds: Thresholds = None
@@ -175,7 +174,7 @@ class SoftmaxModel(Displayed):
                 f"k is {k}, but the model has {self.n_classes} classes; give a k of at most {self.n_classes}."
             )
         proba, best = self._predict(X, BEST, k, with_proba=True, offset=offset, thresholds=thresholds)
-        return self.classes[best], proba
+        return self.classes.take(best), proba
 
     def score(
         self,
@@ -238,6 +237,11 @@ class SoftmaxModel(Displayed):
         return logistic_regression_of(self.coef, self.intercept, self.classes, self.feature_names)
 
     def _features(self, X: Any) -> Any:
+        array, names = self._columns(X)
+        return validation.features(array, names=names)
+
+    def _columns(self, X: Any) -> tuple[Any, tuple[str, ...] | None]:
+        """X with the columns of the training, whose numbers are not checked; and their names if it is a table."""
         X = validation.computed("X", X)
         if self.encoding is not None and is_table(X):
             found = self.encoding.encode(X)
@@ -245,16 +249,10 @@ class SoftmaxModel(Displayed):
             X = found.X
         array, names = validation.frame(X)
         validation.same_features(names, self.feature_names)
-        if not validation.is_sparse(array):
-            array = validation.as_array("X", array)
+        array = array if validation.is_sparse(array) else validation.as_array("X", array)
         if array.ndim == 2 and array.shape[1] != self.n_features:
-            first = "" if self.feature_names is None else f" (first: {self.feature_names[0]!r})"
-            table = "" if self.encoding is None else f", or a table with the columns {listed(self.encoding.columns)}"
-            raise InputValueError(
-                f"X has {counted(array.shape[1], 'feature')}, but the model was trained on {self.n_features}"
-                f"{first}; give the same features{table}."
-            )
-        return validation.features(array, names=names)
+            raise other_features(array.shape[1], self.n_features, self.feature_names, self.encoding)
+        return array, names
 
     def _predict(
         self,
@@ -269,7 +267,8 @@ class SoftmaxModel(Displayed):
         least = thresholds_of(thresholds, self.classes)
         predict = partial(self._predict_validated, what=what, k=k, with_proba=with_proba, thresholds=least)
         if not is_source(X):
-            return predict(self._features(X), offset)
+            X, names = self._columns(X)
+            return predict(validation.features(X, names=names, finite=False), offset, names=names)
         refuse_beside_source(offset=offset)
         return in_blocks(X, self._trained(), predict, self.classes)
 
@@ -285,6 +284,7 @@ class SoftmaxModel(Displayed):
         *,
         with_proba: bool = False,
         thresholds: Float64s | None = None,
+        names: tuple[str, ...] | None = None,
     ) -> tuple[Floats, NDArray[np.int64]]:
         added = None
         if offset is not None:
@@ -292,8 +292,8 @@ class SoftmaxModel(Displayed):
         coef, array = of_occurring_features(self.coef, array)
         parts = coef, self.intercept, array
         if what == BEST:
-            return best_classes(*parts, k, thresholds, with_proba=with_proba, offset=added)
-        return predictions(*parts, what, offset=added)
+            return best_classes(*parts, k, thresholds, with_proba=with_proba, offset=added, names=names)
+        return predictions(*parts, what, offset=added, names=names)
 
     # --- the file ---------------------------------------------------------------------------------
 

@@ -107,11 +107,13 @@ def best_classes(
     *,
     with_proba: bool = False,
     offset: Floats | None = None,
+    names: tuple[str, ...] | None = None,
 ) -> tuple[Floats, NDArray[np.int64]]:
     """The k classes with the largest p_k / t_k, and their probabilities: as `predictions` with BEST returns them."""
     with_both = with_proba and thresholds is not None
     shifted = above_thresholds(intercept, thresholds)
-    proba, best = predictions(coef, shifted, X, BEST, k, with_proba=with_proba and not with_both, offset=offset)
+    options: dict[str, Any] = {"with_proba": with_proba and not with_both, "offset": offset, "names": names}
+    proba, best = predictions(coef, shifted, X, BEST, k, **options)
     if not with_both:
         return proba, best
     proba = np.empty(best.shape, X.dtype)

@@ -127,14 +127,21 @@ def design(
     dtype: Any = None,
     n_features: int | None = None,
     names: tuple[str, ...] | None = None,
+    finite: bool = True,
 ) -> Floats:
-    """Check X: (n_samples, n_features), float32 or float64, finite; any strides are accepted."""
+    """Check X: (n_samples, n_features), float32 or float64, `finite` unless False; any strides are accepted."""
     array = as_floats(name, X, dtype=dtype)
     check_shape(name, array.shape, n_features)
-    bad = first_not_finite(array)
-    if bad is not None:
-        refuse_not_finite(name, array[bad], *bad, names)
+    if finite:
+        finite_numbers(array, name=name, names=names)
     return writeable_view(array)
+
+
+def finite_numbers(X: Floats, *, name: str = "X", names: tuple[str, ...] | None = None) -> None:
+    """Raise the error for the first NaN or inf of a 2-D array, if there is one."""
+    bad = first_not_finite(X)
+    if bad is not None:
+        refuse_not_finite(name, X[bad], *bad, names)
 
 
 def check_shape(name: str, shape: tuple[int, ...], n_features: int | None) -> None:

@@ -52,15 +52,18 @@ def features(
     dtype: Any = None,
     n_features: int | None = None,
     names: tuple[str, ...] | None = None,
+    finite: bool = True,
 ) -> Any:
     """Check X, dense or sparse: (n_samples, n_features), float32 or float64, finite.
+
+    If `finite` is False, the numbers of a dense X are not checked.
 
     Returns
     -------
     ndarray as from `design`, or scipy.sparse.csr_array in canonical form
     """
     if not is_sparse(X):
-        return design(X, name=name, dtype=dtype, n_features=n_features, names=names)
+        return design(X, name=name, dtype=dtype, n_features=n_features, names=names, finite=finite)
     wanted = float_dtype_of(name, X.dtype, dtype)
     check_shape(name, X.shape, n_features)
     array = _canonical(name, X, wanted)

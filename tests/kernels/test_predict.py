@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nbsoftmax import InputValueError
 from nbsoftmax.backends.design import Design
 from nbsoftmax.kernels.linear import BLAS, DOTS, TILES
 from nbsoftmax.kernels.predict import BEST, LOG_PROBA, LOGITS, PANEL, PROBA
@@ -87,3 +88,37 @@ def test_nothing_beyond_the_parameters_is_used(N, form, dtype):
     made.weights = lambda params: weights._replace(w=among_nan[: weights.w.size])
     assert np.isfinite(wanted).all()
     assert np.array_equal(made.predict(*split(params), LOGITS)[0], wanted)
+
+
+@DTYPES
+@FORMS
+@pytest.mark.parametrize(
+    "layout", [np.ascontiguousarray, np.asfortranarray, lambda X: np.repeat(X, 2, axis=1)[::-1, ::2]]
+)
+@pytest.mark.parametrize(("N", "K"), [(1, 2), (9, 3), (40, 7), (17, 65), (5, PANEL + 9)])
+def test_numbers_that_are_not_finite_are_found_in_every_place(N, K, layout, form, dtype):
+    m = 70
+    X, params = problem(m, N, K, dtype)
+    params[0] = 0  # 0 times a number that is not finite is not 0
+    places = [(i, j) for i in (0, 1, 30, 63, 64, m - 1) for j in {0, N // 2, N - 1}]
+    results = [(LOGITS, 1, False), (PROBA, 1, False), (LOG_PROBA, 1, False), (BEST, 1, False), (BEST, 2, True)]
+    for i, j in places:
+        for bad in (np.nan, np.inf, -np.inf):
+            other = layout(X.copy())
+            other[i, j] = bad
+            made = design(other, K, form)
+            for what, k, with_proba in results:
+                with pytest.raises(InputValueError, match=f"X contains {bad} at row {i}, column {j} "):
+                    made.predict(*split(params), what, k, with_proba=with_proba)
+    with pytest.raises(InputValueError, match=f"X has {bad} in column 'feature {j}' at row {i} "):
+        made.predict(*split(params), PROBA, names=tuple(f"feature {j}" for j in range(N)))
+
+
+@FORMS
+def test_infinite_parameters_are_no_error_of_finite_rows(form):
+    X, params = problem(70, 9, 3, np.float64)
+    params[0, -1] = -np.inf  # the intercept of a class without samples
+    made = design(X, 3, form)
+    proba = made.predict(*split(params), PROBA)[0]
+    assert np.array_equal(proba[:, 0], np.zeros(70))
+    assert np.isfinite(proba).all()
