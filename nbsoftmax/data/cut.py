@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.data.blocks import Block, ClassColumns, CodedLabels
-from nbsoftmax.data.packing import Columns
 from nbsoftmax.errors import InputTypeError, InputValueError, counted, listed
 from nbsoftmax.validation import Float64s, Floats, is_sparse, joined_labels
 from nbsoftmax.validation.arrays import float_dtype_of
+from nbsoftmax.validation.packing import Columns
 
 BLOCK_BYTES = 2**25  # of X in a block, at most
 MOST_ROWS = 2**18  # in a block; their targets and weights need memory, too

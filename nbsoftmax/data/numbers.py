@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.validation.arrow_tables import floats_of
+from nbsoftmax.validation.packing import pack
 
 BLOCK = 2**23  # numbers in a block: more than 32 MB, which the C library gives back to the system when they are freed
 
@@ -130,6 +131,5 @@ def array_of(numbers: Any) -> NDArray[Any]:
     if set(numbers.schema.types) in ({pa.float64()}, {pa.float32()}):
         return np.asarray(numbers.to_tensor(null_to_nan=True, row_major=True).to_numpy())
     array = np.empty((len(numbers), numbers.num_columns), common_dtype(numbers.schema.types))
-    for j, column in enumerate(numbers.columns):
-        array[:, j] = floats_of(column)
+    pack(enumerate(map(floats_of, numbers.columns)), array)
     return array

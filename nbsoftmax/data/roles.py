@@ -16,7 +16,6 @@ from nbsoftmax.data.arrow import arrow
 from nbsoftmax.data.blocks import ClassColumns, CodedLabels
 from nbsoftmax.data.cut import Batch
 from nbsoftmax.data.dialect import other_separator
-from nbsoftmax.data.packing import Columns
 from nbsoftmax.encoding import AnyEncoding, Encoded, WrongFieldError, names_of, warn_of_unknown
 from nbsoftmax.encoding.reports import Unknown, add_unknown
 from nbsoftmax.errors import InputTypeError, InputValueError, listed, look_alike, plain, rows_called
@@ -25,6 +24,7 @@ from nbsoftmax.validation.arrow_tables import INDEX, arrow_dtype, floats_of, ind
 from nbsoftmax.validation.column_dtypes import plain_dtype
 from nbsoftmax.validation.decimals import whole_decimals
 from nbsoftmax.validation.frames import library_of, only_column, rows_where
+from nbsoftmax.validation.packing import Columns
 
 Names = str | Sequence[str] | None
 # Names of columns that are features only if they are named: those of an index of pandas, which is "" in a CSV file.

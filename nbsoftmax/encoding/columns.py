@@ -32,6 +32,7 @@ from nbsoftmax.encoding.options import MISSING
 from nbsoftmax.encoding.reports import Unknown
 from nbsoftmax.errors import InputValueError, counted, listed, plain
 from nbsoftmax.validation import Float64s, first_repeated
+from nbsoftmax.validation.packing import pack
 
 PARTS = ("year", "month", "day")
 IMPUTE = 'give missing="mean" or missing="drop" in TableOptions (--missing on the command line), or impute the values'
@@ -243,12 +244,7 @@ class Encoding:
         if self.sparse and not dense:
             return Encoded(_sparse(pieces, n, len(self.names)), kept, unknown)
         X = np.zeros((n, len(self.names)))
-        for j, values in pieces:
-            if values.dtype == np.int64:
-                rows = np.flatnonzero(values >= 0)
-                X[rows, j + values[rows]] = 1.0
-            else:
-                X[:, j] = values
+        pack(pieces, X, _write)
         return Encoded(X, kept, unknown)
 
     def converted(self, table: Any, *, drop: bool) -> tuple[list[Column], NDArray[np.bool_] | None]:
@@ -360,6 +356,15 @@ def _imputed(
     if missing.any() and means is not None:
         values = [np.where(missing, mean, value) for value, mean in zip(values, means, strict=True)]
     return [*values, *([missing.astype(np.float64)] if indicator else [])]
+
+
+def _write(rows: Float64s, j: int, values: NDArray[Any]) -> None:
+    """Write a piece of the features to some rows, which are 0."""
+    if values.dtype == np.int64:
+        known = np.flatnonzero(values >= 0)
+        rows[known, j + values[known]] = 1.0
+    else:
+        rows[:, j] = values
 
 
 def _sparse(pieces: Iterator[tuple[int, NDArray[Any]]], n: int, n_encoded: int) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.validation.column_dtypes import common_dtype
+from nbsoftmax.validation.packing import pack
 
 INDEX = r"__index_level_\d+__"  # what pandas calls an index without a name in Arrow and Parquet
 
@@ -40,8 +41,7 @@ def of_arrow(name: str, X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     X = without_index(X)
     names = tuple(X.schema.names)
     array = np.empty(X.shape, arrow_dtype(names, X.schema.types, name))
-    for j, values in enumerate(X.columns):
-        array[:, j] = floats_of(values)
+    pack(enumerate(map(floats_of, X.columns)), array)
     return array, names
 
 

@@ -16,6 +16,7 @@ from nbsoftmax.validation.arrow_tables import floats_of, is_number_of_arrow, of_
 from nbsoftmax.validation.column_dtypes import common_dtype
 from nbsoftmax.validation.lazy import computed
 from nbsoftmax.validation.names import refuse_twice
+from nbsoftmax.validation.packing import pack
 from nbsoftmax.validation.records import refuse_records
 from nbsoftmax.validation.wide_integers import is_wide, narrowed
 
@@ -226,8 +227,7 @@ def _of_pandas(name: str, X: Any, *, sparse: bool) -> tuple[Any, tuple[str, ...]
     if found is not None:
         return found, names
     array = np.empty(X.shape, common)
-    for j, (_, values) in enumerate(X.items()):
-        array[:, j] = numbers_of_pandas(values, common)
+    pack(enumerate(numbers_of_pandas(values, common) for _, values in X.items()), array)
     return array, names
 
 
