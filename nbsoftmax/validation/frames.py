@@ -84,6 +84,8 @@ def has_other_columns(X: Any) -> bool:
         try:
             dtypes = set(X.dtypes)
             if any(isinstance(dtype, np.dtype) and dtype.kind == "O" for dtype in dtypes):
+                if len(X) and any(isinstance(value, str) for value in X.iloc[0]):
+                    return True
                 dtypes = set(inferred(X).dtypes)
         except UnicodeEncodeError as error:  # from the hash of categories
             raise not_unicode(error) from None
@@ -94,7 +96,9 @@ def has_other_columns(X: Any) -> bool:
 
 
 def inferred(a: Any) -> Any:
-    """A table or column of pandas whose objects of one type have this type."""
+    """A table or column of pandas whose objects of one type have this type; a column of text need not have it."""
+    if getattr(a, "ndim", 2) == 1 and len(a) and isinstance(a.iloc[0], str):
+        return a  # pandas 3 would make an array of text, which takes as long as the codes of the distinct texts
     try:
         return a.infer_objects()
     except OverflowError:  # of pandas 2.2; later versions leave such a column to `encoding.frames`

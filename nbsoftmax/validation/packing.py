@@ -15,7 +15,7 @@ STEP = 4096  # rows that are packed at a time: they stay in the cache while thei
 GROUP = 16  # columns that exist at a time, if they are made only to be packed: whole cache lines of a row
 PACK_WORK = 16  # the time of reading and writing a number, in multiply-adds
 
-Piece = tuple[int, NDArray[Any]]  # the first feature, and the values (n,) of one feature or of several
+Piece = tuple[int, NDArray[Any]]  # the first feature, and the values (n,), which may be those of several features
 
 
 class Columns:
