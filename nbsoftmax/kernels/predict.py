@@ -9,7 +9,7 @@ from math import inf
 import numpy as np
 
 from nbsoftmax.kernels.delayed_stores import new_memory
-from nbsoftmax.kernels.lang.simd import filled, lanes, load, load_part, store, store_part, where
+from nbsoftmax.kernels.lang.simd import any_of, filled, lanes, load, load_part, rarely, store, store_part, where
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.lang.vmath import exp_of_difference
 from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, pack_stride, side_by_side
@@ -33,20 +33,50 @@ PANEL = 1024
 
 
 @part
-def best_in_tiles(z, stride, n_rows, n_classes, best, b, tile, places):
-    """Find the most probable class of each row of a block (the first, if several are equal), with rows in lanes."""
+def first_other(best, start, n):
+    """The first class that is not among best[start:start + n]."""
+    k, i = 0, 0
+    while i < n:
+        taken = best[start + i] == k
+        k, i = (k + 1, 0) if taken else (k, i + 1)
+    return k
+
+
+@part
+def best_in_tiles(z, stride, n_rows, n_classes, k, tile, buffer, out, best, start):
+    """The k most probable classes of each row of a block, and their probabilities unless `out` is empty.
+
+    Rows are in lanes. Equal logits are in the order of the classes. A class that is found becomes -inf in the tile.
+    """
     width = lanes(tile)
     for r in range(0, n_rows, width):
-        n = min(width, n_rows - r)
+        n, o = min(width, n_rows - r), (start + r) * k
         fill_tile(z, r * stride, stride, n_rows - r, n_classes, tile)
-        most, place = load(tile, 0), filled(tile, 0)
-        for k in range(1, n_classes):
-            x = load(tile, k * width)
-            place = where(x > most, filled(tile, k), place)
-            most = where(x > most, x, most)
-        store(places, 0, place)
-        for lane in range(n):
-            best[b + r + lane] = np.int64(places[lane])
+        c, total = filled(tile, 0), filled(tile, 0)
+        for j in range(k):
+            most, place = filled(tile, -inf), filled(tile, -1)
+            for i in range(n_classes):
+                x = load(tile, i * width)
+                place = where(x > most, filled(tile, i), place)
+                most = where(x > most, x, most)
+            store(buffer, 0, place)
+            for lane in range(n):
+                best[o + lane * k + j] = np.int64(buffer[lane])
+            if rarely(any_of(place < 0)):  # all other logits are -inf or NaN
+                for lane in range(n):
+                    if buffer[lane] < 0:
+                        best[o + lane * k + j] = first_other(best, o + lane * k, j)
+            if out.size > 0:
+                if j == 0:
+                    c = most
+                    for i in range(n_classes):
+                        total += exp_of_difference(load(tile, i * width), c)
+                store(buffer, 0, exp_of_difference(most, c) / total)
+                for lane in range(n):
+                    out[o + lane * k + j] = buffer[lane]
+            if j + 1 < k:
+                for lane in range(n):
+                    tile.numbers[best[o + lane * k + j] * width + lane] = -inf
 
 
 @part
@@ -144,11 +174,11 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best, not_finite):
                         for j in range(n_classes):
                             out[o + r * n_classes + j] = z[r * stride + j]
                 continue
-            if k == 1 and out.size == 0 and n_classes <= MOST_CLASSES_IN_TILE:
+            if n_classes <= MOST_CLASSES_IN_TILE:
                 logits_of(block, weights, 0, n_classes, scratch, stride)
                 if some_not_finite(scratch, stride, n):
                     not_finite[0] = True
-                best_in_tiles(scratch, stride, n, n_classes, best, start, tile, buffer)
+                best_in_tiles(scratch, stride, n, n_classes, k, tile, buffer, out, best, start)
                 continue
             shift[:n] = -inf
             total[:n] = 0.0

@@ -44,8 +44,8 @@ def sparse_predict(todo, rows, weights, panels, what, k, group, out, best):
             for r in range(n):
                 for j in range(n_classes):
                     out[o + r * n_classes + j] = z[r * stride + j]
-        elif k == 1 and out.size == 0 and n_classes <= MOST_CLASSES_IN_TILE:
-            best_in_tiles(z, stride, n, n_classes, best, start, tile, buffer)
+        elif n_classes <= MOST_CLASSES_IN_TILE:
+            best_in_tiles(z, stride, n, n_classes, k, tile, buffer, out, best, start)
         else:
             shift[:n] = -inf
             total[:n] = 0.0

@@ -122,3 +122,24 @@ def test_infinite_parameters_are_no_error_of_finite_rows(form):
     proba = made.predict(*split(params), PROBA)[0]
     assert np.array_equal(proba[:, 0], np.zeros(70))
     assert np.isfinite(proba).all()
+
+
+@DTYPES
+@FORMS
+@pytest.mark.parametrize("K", [2, 3, 17, 64, 65])
+def test_the_best_classes_of_equal_and_infinite_logits_are_distinct_and_in_order(K, form, dtype):
+    m = 37
+    rng = np.random.default_rng(K)
+    X = np.zeros((m, 2), dtype)
+    X[:, 0] = 1
+    intercept = rng.integers(0, 3, K).astype(float)  # many equal logits
+    intercept[rng.permutation(K)[: K // 2]] = -np.inf
+    coef = np.zeros((K, 2))
+    order = np.argsort(-intercept, kind="stable")
+    for k in sorted({1, 2, K // 2 + 1, K}):
+        proba, best = design(X, K, form).predict(coef, intercept, BEST, k, with_proba=True)
+        assert np.array_equal(best, np.tile(order[:k], (m, 1)))
+        expected = reference.softmax(intercept[None])[:, order[:k]]
+        assert np.abs(proba - expected).max() <= 4 * np.finfo(dtype).eps
+    alone = design(X, K, form).predict(coef, np.full(K, -np.inf), BEST, K)[1]
+    assert np.array_equal(alone, np.tile(np.arange(K), (m, 1)))
