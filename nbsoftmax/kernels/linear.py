@@ -94,7 +94,8 @@ LONG_ROW_BYTES = 5 << 9
 CROWDED_BYTES = 1 << 11
 
 
-def _few(weights):
+def has_few_classes(weights):
+    """Whether parameters of this Numba type are of classes that fit in a tile."""
     return weights.instance_class in _FEW
 
 
@@ -103,7 +104,7 @@ def _known(weights):
 
 
 def _form(weights):
-    return (_FEW if _few(weights) else _MANY).index(weights.instance_class)
+    return (_FEW if has_few_classes(weights) else _MANY).index(weights.instance_class)
 
 
 def _one_logit(weights):
@@ -377,7 +378,7 @@ def softmax_of(weights, z, n):
 
 @by_type(softmax_of)
 def _softmax_of(weights, z, n):
-    rows = softmax_tiles if _few(weights) else softmax_wide
+    rows = softmax_tiles if has_few_classes(weights) else softmax_wide
 
     def chosen(weights, z, n):
         rows(z, 0, weights.stride, n, weights.n_classes, z, 0, weights.stride)
@@ -401,8 +402,8 @@ def cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, proba
 
 @by_type(cross_entropy_of)
 def _cross_entropy_of(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
-    rows = cross_entropy_tiles if _few(weights) else cross_entropy_wide
-    partial_rows = partial_tiles if _few(weights) else partial_wide
+    rows = cross_entropy_tiles if has_few_classes(weights) else cross_entropy_wide
+    partial_rows = partial_tiles if has_few_classes(weights) else partial_wide
 
     def one_logit(weights, z, n, first, target, scale, want_grad, tile, proba_tile):
         return logit_cross_entropy(z, n, first, target, scale, want_grad, tile)
@@ -444,7 +445,7 @@ def curvature_of(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_t
 
 @by_type(curvature_of)
 def _curvature_of(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_tile):
-    rows = curvature_tiles if _few(weights) else curvature_wide
+    rows = curvature_tiles if has_few_classes(weights) else curvature_wide
 
     def chosen(weights, z, u, n, first, curvature, memory, kept, ki, tile, u_tile):
         rows(z, u, weights.stride, n, weights.n_classes, first, curvature, memory, kept, ki, tile, u_tile)

@@ -4,6 +4,7 @@ Only the requested results are written. The most probable classes are found with
 probabilities.
 """
 
+from collections import namedtuple
 from math import inf
 
 import numpy as np
@@ -12,20 +13,27 @@ from nbsoftmax.kernels.delayed_stores import new_memory
 from nbsoftmax.kernels.lang.simd import any_of, filled, lanes, load, load_part, rarely, store, store_part, where
 from nbsoftmax.kernels.lang.tiles import MOST_ROWS
 from nbsoftmax.kernels.lang.vmath import exp_of_difference
-from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, logits_of, pack_stride, side_by_side
+from nbsoftmax.kernels.linear import BLAS, block_of, block_rows, has_few_classes, logits_of, pack_stride, side_by_side
 from nbsoftmax.kernels.row_tiles import aligned, fill_tile, new_tile
 from nbsoftmax.kernels.rows import (
     MOST_CLASSES_IN_TILE,
     MOST_CLASSES_TO_MEMORY,
     chunk_bounds,
     log_softmax_rows,
+    log_softmax_tiles,
+    log_softmax_wide,
     row_exp,
     row_shift,
     softmax_rows,
+    softmax_tiles,
+    softmax_wide,
 )
-from nbsoftmax.kernels.runtime.jit import jit, part
+from nbsoftmax.kernels.runtime.jit import by_type, jit, part
 from nbsoftmax.kernels.runtime.threads import take
 
+# What `write_best` uses: a tile, a vector of it, the largest logits (n_rows * k,), the largest logit and the sum of the
+# exponentials of each row.
+Work = namedtuple("Work", "tile buffer top shift total")
 # The requested result: all logits, probabilities or their logarithms; or the most probable classes.
 LOGITS, PROBA, LOG_PROBA, BEST = 0, 1, 2, 3
 # Number of classes whose logits are stored at a time when only the most probable classes are requested.
@@ -134,6 +142,69 @@ def some_not_finite(z, stride, n_rows):
     return found
 
 
+def write_proba(weights, z, stride, n, n_classes, what, out, o, memory):
+    """Write the probabilities of n rows, or their logarithms, to out[o ...]: see `rows.softmax_rows`."""
+    raise NotImplementedError("this function works in compiled code only")
+
+
+@by_type(write_proba)
+def _write_proba(weights, z, stride, n, n_classes, what, out, o, memory):
+    def tiles(weights, z, stride, n, n_classes, what, out, o, memory):
+        if what == PROBA:
+            softmax_tiles(z, 0, stride, n, n_classes, out, o, n_classes, memory, False)
+        else:
+            log_softmax_tiles(z, 0, stride, n, n_classes, out, o, n_classes, memory, False)
+
+    def either(weights, z, stride, n, n_classes, what, out, o, memory):
+        if what == PROBA:
+            softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
+        else:
+            log_softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
+
+    def wide(weights, z, stride, n, n_classes, what, out, o, memory):
+        if what == PROBA:
+            softmax_wide(z, 0, stride, n, n_classes, out, o, n_classes)
+        else:
+            log_softmax_wide(z, 0, stride, n, n_classes, out, o)
+
+    if not has_few_classes(weights):
+        return wide
+    return tiles if MOST_CLASSES_TO_MEMORY == MOST_CLASSES_IN_TILE else either
+
+
+def write_best(weights, z, stride, n, n_classes, first, k, work, out, best, start):
+    """Write the best k classes of n rows to `best`, and their probabilities to `out` unless it is empty.
+
+    z has logits from the class `first` on. Panels of classes follow one another; `work` keeps what they need.
+    """
+    raise NotImplementedError("this function works in compiled code only")
+
+
+@by_type(write_best)
+def _write_best(weights, z, stride, n, n_classes, first, k, work, out, best, start):
+    def tiles(weights, z, stride, n, n_classes, first, k, work, out, best, start):
+        best_in_tiles(z, stride, n, n_classes, k, work.tile, work.buffer, out, best, start)
+
+    def panels(weights, z, stride, n, n_classes, first, k, work, out, best, start):
+        if first == 0:
+            work.shift[:n] = -inf
+            work.total[:n] = 0.0
+        few = min(stride, n_classes - first)
+        insert_rows(z, stride, n, first, few, k, work.top, work.shift, work.total, work.buffer, out, best, start)
+        if first + few == n_classes:
+            proba_of_best(n, k, work.top, work.shift, work.total, out, start)
+
+    return tiles if has_few_classes(weights) else panels
+
+
+@part
+def work_for_best(n_rows, n_classes, k, like):
+    """Memory for the best k classes of so many rows of a block."""
+    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), like)
+    top, shift, buffer = aligned(n_rows * k, like), aligned(n_rows, like), aligned(lanes(tile), like)
+    return Work(tile, buffer, top, shift, np.empty(n_rows))
+
+
 @jit
 def predict(todo, rows, weights, what, k, n_chunks, out, best, not_finite):
     """Write logits, probabilities or their logarithms to `out` (m * K,), or the best k classes to `best` (m * k,).
@@ -149,10 +220,8 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best, not_finite):
     panel = min(n_classes, PANEL) if weights.form == BLAS else n_classes
     stride = n_classes if direct else panel if weights.form == BLAS else weights.stride
     scratch = aligned(1 if direct else (size + MOST_ROWS) * stride, rows.x)
-    top = aligned(size * k, rows.x)
-    tile = new_tile(min(n_classes, MOST_CLASSES_IN_TILE), rows.x)
+    work = work_for_best(size, n_classes, k, rows.x)
     memory = new_memory(min(n_classes, MOST_CLASSES_TO_MEMORY), out)
-    shift, total, buffer = aligned(size, rows.x), np.empty(size), aligned(lanes(tile), rows.x)
     chunk = take(todo)
     while chunk >= 0:
         low, high = chunk_bounds(chunk, n_chunks, rows.n_rows)
@@ -165,28 +234,16 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best, not_finite):
                 logits_of(block, weights, 0, n_classes, z, stride)
                 if some_not_finite(z, stride, n):
                     not_finite[0] = True
-                if what == PROBA:
-                    softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
-                elif what == LOG_PROBA:
-                    log_softmax_rows(z, 0, stride, n, n_classes, out, o, memory, False)
+                if what != LOGITS:
+                    write_proba(weights, z, stride, n, n_classes, what, out, o, memory)
                 elif not direct:
                     for r in range(n):
                         for j in range(n_classes):
                             out[o + r * n_classes + j] = z[r * stride + j]
                 continue
-            if n_classes <= MOST_CLASSES_IN_TILE:
-                logits_of(block, weights, 0, n_classes, scratch, stride)
-                if some_not_finite(scratch, stride, n):
-                    not_finite[0] = True
-                best_in_tiles(scratch, stride, n, n_classes, k, tile, buffer, out, best, start)
-                continue
-            shift[:n] = -inf
-            total[:n] = 0.0
             for first in range(0, n_classes, panel):
-                few = min(panel, n_classes - first)
-                logits_of(block, weights, first, first + few, scratch, stride)
+                logits_of(block, weights, first, min(first + panel, n_classes), scratch, stride)
                 if first == 0 and some_not_finite(scratch, stride, n):
                     not_finite[0] = True
-                insert_rows(scratch, stride, n, first, few, k, top, shift, total, buffer, out, best, start)
-            proba_of_best(n, k, top, shift, total, out, start)
+                write_best(weights, scratch, stride, n, n_classes, first, k, work, out, best, start)
         chunk = take(todo)

@@ -253,17 +253,23 @@ def log_softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, out_stride, mem
 
 
 @part
+def log_softmax_wide(z, zi, stride, n_rows, n_classes, out, oi):
+    """As `log_softmax_rows`, with classes in lanes."""
+    for r in range(n_rows):
+        at, o = zi + r * stride, oi + r * n_classes
+        c = filled(z, row_shift(z, at, n_classes))
+        total, lower, _ = row_exp(z, at, n_classes, c, False, out, o)
+        log_s = log1p(filled(z, row_rest(total, lower)))
+        row_log(z, at, n_classes, c, log_s, out, o)
+
+
+@part
 def log_softmax_rows(z, zi, stride, n_rows, n_classes, out, oi, memory, past):
     """As `softmax_rows`, log-softmax: (z - c) - log1p(r); this order keeps the digits of large logits."""
     if n_classes <= MOST_CLASSES_TO_MEMORY:
         log_softmax_tiles(z, zi, stride, n_rows, n_classes, out, oi, n_classes, memory, past)
     else:
-        for r in range(n_rows):
-            at, o = zi + r * stride, oi + r * n_classes
-            c = filled(z, row_shift(z, at, n_classes))
-            total, lower, _ = row_exp(z, at, n_classes, c, False, out, o)
-            log_s = log1p(filled(z, row_rest(total, lower)))
-            row_log(z, at, n_classes, c, log_s, out, o)
+        log_softmax_wide(z, zi, stride, n_rows, n_classes, out, oi)
 
 
 @inlined
