@@ -146,10 +146,10 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         if self._has_trained_shape(X):
             names = None
         elif self._is_encoded(X):
-            return self._predict_validated(self.model_._features(X), offset, what)
+            return self._predict_validated(self.model_._features(X), offset, what=what)
         else:
             X, _, names = self._read(X, reset=False)
-        return self._predict_validated(validation.features(X, names=names, finite=False), offset, what, names)
+        return self._predict_validated(validation.features(X, names=names, finite=False), offset, names, what=what)
 
     def _is_encoded(self, X: Any) -> bool:
         """Whether X is a table that the encoding of the fit, to a source of blocks, makes features of."""
@@ -158,7 +158,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         return names_of(X) != tuple(self.feature_names_in_)  # as scikit-learn, a table of the features themselves
 
     def _predict_validated(
-        self, X: Any, offset: ArrayLike | None, what: int, names: tuple[str, ...] | None = None
+        self, X: Any, offset: ArrayLike | None, names: tuple[str, ...] | None = None, *, what: int
     ) -> tuple[Floats, NDArray[np.int64]]:
         coef, intercept = self._two_rows()
         coef, X = of_occurring_features(coef, X)

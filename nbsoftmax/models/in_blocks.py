@@ -18,6 +18,8 @@ from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.problem.survey import targets_of
 
 T = TypeVar("T")
+# Predictions for rows whose numbers need not be finite, and their offset; for the error also the names of the features.
+Predict = Callable[[Any, Any, tuple[str, ...] | None], tuple[NDArray[Any], NDArray[Any]]]
 
 
 class Trained(NamedTuple):
@@ -29,17 +31,14 @@ class Trained(NamedTuple):
 
 
 def in_blocks(
-    source: RowBlocks,
-    trained: Trained,
-    predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]],
-    classes: NDArray[Any],
+    source: RowBlocks, trained: Trained, predict: Predict, classes: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The arrays that `predict` returns for X, which is validated, and the offset of each block, joined.
+    """The arrays that `predict` returns for X and the offset of each block, joined.
 
     Rows that an encoding leaves out of fits are errors, so that there is a prediction for each row.
     """
     source = source.keeping_rows() if isinstance(source, BlockSource) else source
-    found = list(_each(source, trained, lambda block: predict(block.X, offset_of(block, classes))))
+    found = list(_each(source, trained, lambda block, names: predict(block.X, offset_of(block, classes), names)))
     first, second = zip(*found, strict=True)
     return np.concatenate(first), np.concatenate(second)
 
@@ -47,7 +46,7 @@ def in_blocks(
 def accuracy_in_blocks(
     source: RowBlocks,
     trained: Trained,
-    predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]],
+    predict: Predict,
     classes: NDArray[Any],
     *,
     dtype: np.dtype[Any] | None = None,
@@ -56,18 +55,18 @@ def accuracy_in_blocks(
 
     `dtype` is that of X; None: that of the source. The length of the blocks depends on it.
     """
-    return accuracy_of(_each(source, trained, lambda block: hits_in(block, predict, classes), dtype))
+    return accuracy_of(_each(source, trained, lambda block, names: hits_in(block, predict, classes, names), dtype))
 
 
 def hits_in(
-    block: Block, predict: Callable[[Any, Any], tuple[NDArray[Any], NDArray[Any]]], classes: NDArray[Any]
+    block: Block, predict: Predict, classes: NDArray[Any], names: tuple[str, ...] | None = None
 ) -> tuple[float, float, int]:
     """The weights of the correct predictions in a block and of all its rows, in units of 2^exponent; the exponent."""
     places, labels = targets_of(block)
     if labels is None:
         raise no_accuracy()
     truth = validation.positions(labels, classes, codes=places)[places]
-    hit = predict(block.X, offset_of(block, classes))[1][:, 0] == truth
+    hit = predict(block.X, offset_of(block, classes), names)[1][:, 0] == truth
     given = validation.sample_weights(block.sample_weight, hit.size, all_zero=True)
     weight, exponent = validation.scaled(given if given.size else np.ones(hit.size))
     return float(weight[hit].sum()), float(weight.sum()), exponent
@@ -109,9 +108,15 @@ def _stored(encoding: AnyEncoding) -> str:
 
 
 def _each(
-    source: RowBlocks, trained: Trained, function: Callable[[Block], T], dtype: np.dtype[Any] | None = None
+    source: RowBlocks,
+    trained: Trained,
+    function: Callable[[Block, tuple[str, ...] | None], T],
+    dtype: np.dtype[Any] | None = None,
 ) -> Iterator[T]:
-    """What `function` returns for each block, whose X is validated; an error says where the row or the block is."""
+    """What `function` returns for each block and the names of the features; an error says where the row or block is.
+
+    The shape and the type of X are validated, and the numbers of sparse rows.
+    """
     n, own = None, getattr(source, "encoding", None)
     if own is not None and trained.encoding is not None and _stored(own) != _stored(trained.encoding):
         raise InputValueError(
@@ -122,8 +127,8 @@ def _each(
         names = source.feature_names
         validation.same_features(names, trained.names)
         with located_in(source, n or 0):
-            features = validation.features(block.X, names=names, n_features=trained.n_features)
-            found = function(block._replace(X=features))
+            features = validation.features(block.X, names=names, n_features=trained.n_features, finite=False)
+            found = function(block._replace(X=features), names)
         n = (n or 0) + block.X.shape[0]
         del block, features
         yield found

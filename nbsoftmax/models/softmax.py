@@ -268,7 +268,7 @@ class SoftmaxModel(Displayed):
         predict = partial(self._predict_validated, what=what, k=k, with_proba=with_proba, thresholds=least)
         if not is_source(X):
             X, names = self._columns(X)
-            return predict(validation.features(X, names=names, finite=False), offset, names=names)
+            return predict(validation.features(X, names=names, finite=False), offset, names)
         refuse_beside_source(offset=offset)
         return in_blocks(X, self._trained(), predict, self.classes)
 
@@ -279,12 +279,12 @@ class SoftmaxModel(Displayed):
         self,
         array: Any,
         offset: ArrayLike | None,
+        names: tuple[str, ...] | None = None,
+        *,
         what: int,
         k: int = 1,
-        *,
         with_proba: bool = False,
         thresholds: Float64s | None = None,
-        names: tuple[str, ...] | None = None,
     ) -> tuple[Floats, NDArray[np.int64]]:
         added = None
         if offset is not None:

@@ -77,8 +77,8 @@ class FoldOfSource:
         """Log-loss and accuracy of the held-out samples, and the number of features, for the next C."""
         model = self._last = fit_for_c(self._problem, C, l1_ratio, options, init=self._last).model
 
-        def predict(X: Any, offset: Any) -> tuple[Any, Any]:
-            return predictions(model.coef, model.intercept, X, BEST, offset=offset)
+        def predict(X: Any, offset: Any, names: Any) -> tuple[Any, Any]:
+            return predictions(model.coef, model.intercept, X, BEST, offset=offset, names=names)
 
         features, dtype = Trained(model.n_features, model.feature_names), self._problem.dtype
         right = accuracy_in_blocks(self._held_out, features, predict, model.classes, dtype=dtype)
