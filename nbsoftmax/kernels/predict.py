@@ -131,15 +131,16 @@ def proba_of_best(n, k, top, shift, total, out, start):
 
 
 @part
-def some_not_finite(z, stride, n_rows):
-    """Whether the logit of the first class is NaN or inf for some row of a block.
+def notice_not_finite(z, stride, n_rows, not_finite):
+    """Make not_finite[0] True if the logit of the first class is NaN or inf for some row of a block.
 
     It is where a feature is NaN or inf, whatever its weight: 0 times such a number is NaN.
     """
     found = False
     for r in range(n_rows):
         found |= z[r * stride] * 0.0 != 0.0
-    return found
+    if found:
+        not_finite[0] = True
 
 
 def write_proba(weights, z, stride, n, n_classes, what, out, o, memory):
@@ -232,8 +233,7 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best, not_finite):
             if what != BEST:
                 z = out[o:] if direct else scratch
                 logits_of(block, weights, 0, n_classes, z, stride)
-                if some_not_finite(z, stride, n):
-                    not_finite[0] = True
+                notice_not_finite(z, stride, n, not_finite)
                 if what != LOGITS:
                     write_proba(weights, z, stride, n, n_classes, what, out, o, memory)
                 elif not direct:
@@ -243,7 +243,7 @@ def predict(todo, rows, weights, what, k, n_chunks, out, best, not_finite):
                 continue
             for first in range(0, n_classes, panel):
                 logits_of(block, weights, first, min(first + panel, n_classes), scratch, stride)
-                if first == 0 and some_not_finite(scratch, stride, n):
-                    not_finite[0] = True
+                if first == 0:
+                    notice_not_finite(scratch, stride, n, not_finite)
                 write_best(weights, scratch, stride, n, n_classes, first, k, work, out, best, start)
         chunk = take(todo)
