@@ -287,7 +287,7 @@ class DaskSoftmaxRegression(SoftmaxRegression):
             )
         found = self.encoding_.encode(X)
         warn_of_unknown(found.unknown)
-        return self._predict_validated(validation.features(found.X), offset, what=what)
+        return self._predict_validated(validation.features(found.X, finite=False), offset, what=what)
 
     def _lazy(self, method: str, X: Any, offset: Any) -> Any:
         """The results of a method of the local estimator, a partition at a time."""

@@ -146,7 +146,7 @@ class FittedClassifier(ClassifierMixin, SparseCoefMixin, BaseEstimator):
         if self._has_trained_shape(X):
             names = None
         elif self._is_encoded(X):
-            return self._predict_validated(self.model_._features(X), offset, what=what)
+            X, names = self.model_._columns(X)
         else:
             X, _, names = self._read(X, reset=False)
         return self._predict_validated(validation.features(X, names=names, finite=False), offset, names, what=what)

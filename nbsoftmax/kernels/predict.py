@@ -176,7 +176,8 @@ def _write_proba(weights, z, stride, n, n_classes, what, out, o, memory):
 def write_best(weights, z, stride, n, n_classes, first, k, work, out, best, start):
     """Write the best k classes of n rows to `best`, and their probabilities to `out` unless it is empty.
 
-    z has logits from the class `first` on. Panels of classes follow one another; `work` keeps what they need.
+    z has the logits of one panel of classes, which begins with the class `first`. Call this for all panels in order:
+    `work` has the best classes and the sums of the panels before.
     """
     raise NotImplementedError("this function works in compiled code only")
 
@@ -210,8 +211,8 @@ def work_for_best(n_rows, n_classes, k, like):
 def predict(todo, rows, weights, what, k, n_chunks, out, best, not_finite):
     """Write logits, probabilities or their logarithms to `out` (m * K,), or the best k classes to `best` (m * k,).
 
-    The probabilities of the best classes go to `out` (m * k,), unless it is empty. Make not_finite[0] True if X, which
-    is not read once more for it, contains NaN or inf; also if other logits are not finite. Chunks are tasks.
+    The probabilities of the best classes go to `out` (m * k,), unless it is empty. not_finite[0] becomes True if X
+    contains NaN or inf, or if a logit of the first class is not finite for another reason. Chunks are tasks.
     """
     n_classes = weights.n_classes
     size = block_rows(rows, weights, 1)

@@ -18,7 +18,8 @@ from nbsoftmax.errors import InputTypeError, InputValueError
 from nbsoftmax.problem.survey import targets_of
 
 T = TypeVar("T")
-# Predictions for rows whose numbers need not be finite, and their offset; for the error also the names of the features.
+# A function of X, the offset, and the names of the features, which returns what `predictions.predictions` does. It
+# raises the error for a NaN or inf in a dense X, with the name of the feature.
 Predict = Callable[[Any, Any, tuple[str, ...] | None], tuple[NDArray[Any], NDArray[Any]]]
 
 
@@ -113,9 +114,9 @@ def _each(
     function: Callable[[Block, tuple[str, ...] | None], T],
     dtype: np.dtype[Any] | None = None,
 ) -> Iterator[T]:
-    """What `function` returns for each block and the names of the features; an error says where the row or block is.
+    """Yield `function(block, feature_names)` for each block; an error says where the row or the block is.
 
-    The shape and the type of X are validated, and the numbers of sparse rows.
+    X is validated before, but for the numbers of dense rows, which the predictions check.
     """
     n, own = None, getattr(source, "encoding", None)
     if own is not None and trained.encoding is not None and _stored(own) != _stored(trained.encoding):

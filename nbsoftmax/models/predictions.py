@@ -1,4 +1,4 @@
-"""Predictions of a linear model for rows that are validated already, but for the numbers of a dense X."""
+"""Predictions of a linear model for validated rows; whether the numbers of a dense X are finite is checked here."""
 
 from __future__ import annotations
 

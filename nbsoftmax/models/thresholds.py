@@ -112,8 +112,8 @@ def best_classes(
     """The k classes with the largest p_k / t_k, and their probabilities: as `predictions` with BEST returns them."""
     with_both = with_proba and thresholds is not None
     shifted = above_thresholds(intercept, thresholds)
-    options: dict[str, Any] = {"with_proba": with_proba and not with_both, "offset": offset, "names": names}
-    proba, best = predictions(coef, shifted, X, BEST, k, **options)
+    alone = with_proba and not with_both
+    proba, best = predictions(coef, shifted, X, BEST, k, with_proba=alone, offset=offset, names=names)
     if not with_both:
         return proba, best
     proba = np.empty(best.shape, X.dtype)

@@ -96,9 +96,9 @@ def has_other_columns(X: Any) -> bool:
 
 
 def inferred(a: Any) -> Any:
-    """A table or column of pandas whose objects of one type have this type; a column of text need not have it."""
-    if getattr(a, "ndim", 2) == 1 and len(a) and isinstance(a.iloc[0], str):
-        return a  # pandas 3 would make an array of text, which takes as long as the codes of the distinct texts
+    """A table or column of pandas with the dtypes of its objects; a column that begins with text is unchanged."""
+    if a.ndim == 1 and len(a) and isinstance(a.iloc[0], str):
+        return a  # to convert the texts takes pandas 3 as long as to count the distinct ones, which follows
     try:
         return a.infer_objects()
     except OverflowError:  # of pandas 2.2; later versions leave such a column to `encoding.frames`

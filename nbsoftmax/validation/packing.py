@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from nbsoftmax.kernels.runtime.threads import launch
 
 STEP = 4096  # rows that are packed at a time: they stay in the cache while their columns arrive one after another
-GROUP = 16  # columns that exist at a time, if they are made only to be packed: whole cache lines of a row
+GROUP = 16  # columns that are packed together: whole cache lines of a row, and few that wait in memory
 PACK_WORK = 16  # the time of reading and writing a number, in multiply-adds
 
-Piece = tuple[int, NDArray[Any]]  # the first feature, and the values (n,), which may be those of several features
+Piece = tuple[int, NDArray[Any]]  # the index of a feature, and its values (n,); or what `write` makes of an array (n,)
 
 
 class Columns:
@@ -46,7 +46,10 @@ def pack(
     out: NDArray[Any],
     write: Callable[[NDArray[Any], int, NDArray[Any]], None] = _one_feature,
 ) -> None:
-    """Write columns to `out`, (n, n_features): `write(rows, j, values)` for each piece and some rows at a time."""
+    """Write columns to `out`, (n, n_features).
+
+    `write(rows, j, values)` writes some rows of a piece; without it, they are the values of feature j.
+    """
     pieces = iter(pieces)
     n_steps = -(-len(out) // STEP)
     while group := list(islice(pieces, GROUP)):
