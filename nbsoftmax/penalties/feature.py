@@ -114,12 +114,22 @@ class FeaturePenalty:
         """J - J* <= sum_j ||g_:j||^2 / (2 d_j) for J = a convex function + R without l1, and its gradient g."""
         if isinstance(self._l2s, float):
             return _square(gradient) / (2 * self.l2) if self.l2 > 0 else np.inf
-        squares = np.square(gradient).sum(axis=0)
-        with np.errstate(divide="ignore"):
-            return float(np.divide(squares, 2 * self._l2s, out=np.zeros_like(squares), where=squares > 0).sum())
+        free = np.flatnonzero(self._l2s == 0)
+        if gradient[:, free].any():
+            return np.inf
+        divisor = 2 * self._l2s
+        divisor[free] = 1.0
+        total = 0.0
+        for block in blocks_in_cache(gradient.shape):
+            total += float(np.vdot(gradient[block], gradient[block] / divisor[block[1]]))
+        return total
 
     def dual(self, entropy: float, slope: Float64s) -> float:
         """The largest theta entropy - R*(theta slope) for theta in [0, 1], a concave function of theta."""
+        if self.is_smooth:  # theta entropy - theta^2 R*(slope)
+            conjugate = self.bound(slope)
+            theta = 1.0 if 2 * conjugate <= entropy else max(0.0, entropy / (2 * conjugate))
+            return theta * entropy - (theta**2 * conjugate if theta > 0 else 0.0)
         size = self._unweighted(self.norms(slope if self.scale is None else slope / self.scale))
         largest = float(size.max(initial=0.0))
         low = 1.0 if largest <= self.l1 else self.l1 / largest
@@ -377,12 +387,14 @@ def _square(v: Float64s) -> float:
 
 def _sum_of_squares(coef: Float64s, weights: Float64s | None) -> float:
     """sum_j w_j ||C_:j||^2, without BLAS, whose last bits depend on the number of its threads."""
+    free = None if weights is None or (weights > 0).all() else weights == 0  # where a square may be 0 * inf
     total = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):  # invalid: 0 * inf
+    with np.errstate(over="ignore", invalid="ignore"):
         for block in blocks_in_cache(coef.shape):
             squares = np.square(coef[block], order="C")
             if weights is not None:
-                mine = weights[block[1]]
-                squares = np.where(mine > 0, mine * squares, 0.0)
+                squares *= weights[block[1]]
+                if free is not None:
+                    squares[:, free[block[1]]] = 0.0
             total += float(squares.sum())
     return total

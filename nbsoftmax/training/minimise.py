@@ -18,8 +18,8 @@ from nbsoftmax.solvers.stop_reason import Stop, StopReason
 from nbsoftmax.solvers.table import Solver
 from nbsoftmax.solvers.tools import separation
 from nbsoftmax.solvers.tools.certificates import GapCertificate, allowed_at, allowed_gap
+from nbsoftmax.training.fewer_features import FewerFeatures
 from nbsoftmax.training.monitor import FitMonitor
-from nbsoftmax.training.occurring import OccurringFeatures
 from nbsoftmax.training.row_span import RowSpan
 from nbsoftmax.training.signals import recorded_interrupts
 from nbsoftmax.validation import Float64s
@@ -35,7 +35,7 @@ def minimise(
     tol: float,
     max_iter: int | None,
     seed: int,
-    part: OccurringFeatures | RowSpan | None,
+    part: FewerFeatures | RowSpan | None,
 ) -> Solution:
     """Where the solver ends, or the best point so far after Ctrl-C.
 
@@ -56,10 +56,13 @@ def minimise(
 
 def part_of(
     solver: Solver, problem: AnyProblem, options: ObjectiveOptions, start: Float64s
-) -> OccurringFeatures | RowSpan | None:
-    """Fewer parameters with the same minimum: those of features that occur, or coordinates; None if there are none."""
+) -> FewerFeatures | RowSpan | None:
+    """Fewer parameters with the same minimum: those of fewer features, or coordinates; None if there are none.
+
+    Steps of SGD depend on which parameters there are.
+    """
     span = RowSpan.of(problem, options) if isinstance(solver, NewtonCG) else None
-    return span or OccurringFeatures.of(problem, options, start)
+    return span or FewerFeatures.of(problem, options, start, merge=not solver.requires.batches)
 
 
 def _solve(
@@ -67,7 +70,7 @@ def _solve(
     objective: PenalizedLoss,
     start: Float64s,
     monitor: FitMonitor,
-    part: OccurringFeatures | RowSpan | None,
+    part: FewerFeatures | RowSpan | None,
     **options: Any,
 ) -> Solution:
     if part is None:

@@ -80,7 +80,7 @@ from nbsoftmax.validation.options import callables, choice, count, device, flag,
 from nbsoftmax.validation.partial import certain_labels, possible_classes, possible_in_order, refuse_never_possible
 from nbsoftmax.validation.records import refuse_records
 from nbsoftmax.validation.size import n_classes, needs_memory
-from nbsoftmax.validation.sparse import features, is_sparse, samples, with_indices
+from nbsoftmax.validation.sparse import features, is_sparse, samples, with_indices, with_last_numbers
 from nbsoftmax.validation.targets import MULTILABEL, Targets, distributions, targets
 from nbsoftmax.validation.weighting import WeightedTargets, weigh, weighted_targets
 from nbsoftmax.validation.weights import class_weights, in_units, sample_weights, scaled, summable
@@ -168,5 +168,6 @@ __all__ = [
     "weight_rows",
     "weighted_targets",
     "with_indices",
+    "with_last_numbers",
     "writeable_view",
 ]

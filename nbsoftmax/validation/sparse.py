@@ -80,6 +80,40 @@ def with_indices(X: Any, indices: NDArray[Any], n_features: int) -> Any:
     return type(X)(parts, shape=(X.shape[0], n_features))
 
 
+def with_last_numbers(
+    X: Any,
+    kept: NDArray[np.bool_],
+    places: NDArray[np.int64],
+    has: NDArray[np.bool_],
+    columns: NDArray[np.int64],
+    values: NDArray[Any],
+    n_features: int,
+) -> Any:
+    """X in canonical form with some of its numbers, and with one more number at the end of some rows.
+
+    Parameters
+    ----------
+    kept : ndarray of bool (n_numbers,)
+        Which numbers remain.
+    places : ndarray of int (n_features,)
+        The new column of each of their columns, in the same order.
+    has : ndarray of bool (n_samples,)
+        Which rows have one more number.
+    columns, values : ndarray (n_samples,)
+        The column of that number, after all others of the row, and the number.
+    n_features : int
+        The new number of columns.
+    """
+    indptr = np.append(0, np.cumsum(kept))[X.indptr] + np.append(0, np.cumsum(has))
+    last = indptr[1:][has] - 1
+    data, indices = np.empty(indptr[-1], X.dtype), np.empty(indptr[-1], X.indices.dtype)
+    others = np.ones(data.size, bool)
+    others[last] = False
+    data[last], data[others] = values[has], X.data[kept]
+    indices[last], indices[others] = columns[has], places[X.indices[kept]]
+    return type(X)((data, indices, indptr.astype(X.indptr.dtype)), shape=(X.shape[0], n_features))
+
+
 def _canonical(name: str, X: Any, dtype: Any) -> Any:
     """X in canonical form; its own arrays are never changed."""
     from scipy.sparse import csc_array, csr_array
