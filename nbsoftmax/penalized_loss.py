@@ -294,6 +294,12 @@ class PenalizedLoss:
         """The Hessian of J, without its penalty: (n_classes, n_features + 1, n_classes, n_features + 1)."""
         return self._mean(self.backend.hessian(params))
 
+    def face_hessian(self, params: Float64s, free: NDArray[np.bool_]) -> Float64s | None:
+        """The Hessian over the parameters in `free`, without the penalty; None if the backend does not compute it."""
+        if not isinstance(self.backend, base.HasFaces):
+            return None
+        return self._mean(self.backend.face_hessian(params, free))
+
     def descend(
         self,
         state: State,

@@ -159,6 +159,15 @@ class HasMoments(Protocol):
 
 
 @runtime_checkable
+class HasFaces(Protocol):
+    """Can compute the Hessian over some of the parameters, which prox-Newton uses when most coefficients are 0."""
+
+    def face_hessian(self, params: Float64s, free: NDArray[np.bool_]) -> Float64s:
+        """The Hessian of the loss over the n parameters in `free`, (n_classes, n_features + 1): (n, n)."""
+        ...
+
+
+@runtime_checkable
 class FixesPoint(Protocol):
     """Can multiply by the Hessian at one point several times without comparing the parameters each time."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends import by_classes, by_panels
 from nbsoftmax.backends.design import Design
+from nbsoftmax.backends.face import face_hessian
 from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
@@ -158,10 +160,19 @@ class DenseBackend:
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
-        X, target, offset = self._source
+        _, target, offset = self._source
+        return margins_of(self._logits(params, part), offset, target, part)
+
+    def _logits(self, params: Float64s, part: slice) -> Floats:
+        """The logits of some rows, without offset."""
+        X, _, offset = self._source
         design = Design(X[part], self.n_classes, offset[:0], self._design.n_threads)
-        intercept = params[:, -1] * self.fit_intercept
-        return margins_of(design.predict(params[:, :-1], intercept, LOGITS)[0], offset, target, part)
+        return design.predict(params[:, :-1], params[:, -1] * self.fit_intercept, LOGITS)[0]
+
+    def face_hessian(self, params: Float64s, free: NDArray[np.bool_]) -> Float64s:
+        """The Hessian of the loss over the parameters in `free`, see `face.face_hessian`."""
+        X, _, offset = self._source
+        return face_hessian(X, offset, self._curvature, free, partial(self._logits, params))
 
     def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
         """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""

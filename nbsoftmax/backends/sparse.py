@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from nbsoftmax.backends.dense import DenseBackend
 from nbsoftmax.backends.design import difference
+from nbsoftmax.backends.face import face_hessian
 from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
@@ -221,11 +223,19 @@ class SparseBackend:
 
     def margins(self, params: Float64s, part: slice) -> tuple[NDArray[Any], Float64s]:
         """Labels (n,), and margins z_y - z_k (n, K), of the samples of some rows that have weight."""
-        X, target, offset = self._source
+        _, target, offset = self._source
         part = slice(*part.indices(self.n_samples)[:2])
-        design = SparseDesign(X[part], self.n_classes, self._n_threads)
-        intercept = params[:, -1] * self.fit_intercept
-        return margins_of(design.predict(params[:, :-1], intercept, LOGITS)[0], offset, target, part)
+        return margins_of(self._logits(params, part), offset, target, part)
+
+    def _logits(self, params: Float64s, part: slice) -> Floats:
+        """The logits of some rows, without offset."""
+        design = SparseDesign(self._source[0][part], self.n_classes, self._n_threads)
+        return design.predict(params[:, :-1], params[:, -1] * self.fit_intercept, LOGITS)[0]
+
+    def face_hessian(self, params: Float64s, free: NDArray[np.bool_]) -> Float64s:
+        """The Hessian of the loss over the parameters in `free`, see `face.face_hessian`."""
+        X, _, offset = self._source
+        return face_hessian(X, offset, self._curvature, free, partial(self._logits, params))
 
     def margin_counts(self, params: Float64s, step: Float64s) -> NDArray[np.int64]:
         """Numbers of samples whose margins a step changes, as `separation.counts_of` says."""

@@ -146,6 +146,10 @@ class Curved(Smooth, Protocol):
         """The whole Hessian, (n_classes, n_features + 1, n_classes, n_features + 1)."""
         ...
 
+    def face_hessian(self, params: Float64s, free: NDArray[np.bool_]) -> Float64s | None:
+        """The Hessian over the parameters in `free`, (n, n) in their order; None if that is not possible."""
+        ...
+
     @property
     def sparse_rows(self) -> SparseRows | None:
         """The backend if X is sparse."""

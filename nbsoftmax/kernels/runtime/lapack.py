@@ -9,7 +9,7 @@ from types import ModuleType
 
 import scipy
 
-_USED = ("dpotrf", "dpotri", "dpstrf", "dstebz", "dtrtrs")
+_USED = ("dpotrf", "dpotri", "dpotrs", "dpstrf", "dstebz", "dtrtrs")
 
 
 @cache

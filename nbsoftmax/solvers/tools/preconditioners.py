@@ -52,7 +52,7 @@ CALLS = {"diagonal": 2, "frequent": 4, "gram": 4, "blocks": 6, "hessian": 8}
 def costs(objective: Curved) -> dict[str, float]:
     """The cost of each kind in Hessian-vector products; inf if it does not fit in memory."""
     m, (k, d) = objective.n_samples, objective.shape
-    product = CALL_WORK + _product_work(objective)
+    product = CALL_WORK + work_of_product(objective)
     proba = m * k * (d + EXP_WORK)
     work = {
         "diagonal": proba + m * k * d,
@@ -69,7 +69,7 @@ def costs(objective: Curved) -> dict[str, float]:
     return {kind: (CALLS[kind] * CALL_WORK + work[kind]) / product if fits.get(kind) else np.inf for kind in KINDS}
 
 
-def _product_work(objective: Curved) -> float:
+def work_of_product(objective: Curved) -> float:
     """Multiply-adds of a Hessian-vector product."""
     m, (k, d) = objective.n_samples, objective.shape
     counts = objective.feature_counts()
@@ -79,7 +79,7 @@ def _product_work(objective: Curved) -> float:
 def n_pairs(objective: Curved) -> int:
     """How many pairs correct M^-1: none if those that are useful cost more than they save."""
     size = math.prod(objective.shape)
-    product = CALL_WORK + _product_work(objective)
+    product = CALL_WORK + work_of_product(objective)
     pair = (PAIR_WORK if size > CACHED else CACHED_PAIR_WORK) * size
     most = min(MOST_PAIRS, PAIRS_BYTES // (16 * size), int(PAIRS_SAVE * product / pair))
     return most if most >= FEWEST_PAIRS else 0

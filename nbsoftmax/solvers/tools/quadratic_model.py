@@ -19,9 +19,10 @@ import numpy as np
 
 from nbsoftmax.kernels.coordinate import group_lasso, lasso
 from nbsoftmax.kernels.runtime.threads import launch
-from nbsoftmax.penalties import AnyPenalty, GeneralPenalty
+from nbsoftmax.penalties import AnyPenalty, FeaturePenalty, GeneralPenalty
 from nbsoftmax.penalties.class_shift import least_at
 from nbsoftmax.solvers.base import NOISE, Curved, least_subgradient
+from nbsoftmax.solvers.tools.face_newton import FaceNewton
 from nbsoftmax.validation import Float64s
 
 # Limits of coordinate descent in a step. Steps to the minimum, with sweeps until the squared move of the last one is
@@ -31,6 +32,7 @@ from nbsoftmax.validation import Float64s
 # fit of digits, C = 100, took 2563 steps with one sweep forwards and one backwards, and 11097 with two forwards.
 LEAST_SWEEPS, MOST_SWEEPS, SWEEP_TOL, SMALL_WORK = 8, 200, 1e-8, 2**19
 MOST_PRODUCTS = 200  # Hessian-vector products of one model
+SAME_SIGNS = 5
 LOOSEST, TIGHTEST = 1e-2, 1e-5  # predicted decrease of a model's last step, relative to that of its first
 
 
@@ -54,6 +56,9 @@ class QuadraticModel:
         self._last: tuple[Float64s, Float64s] | None = None  # the last step, and its product with H
         self._decrease, self._age = 0.0, 1.0  # `_age` is t of FISTA
         self.n_products = 0
+        by_weight = isinstance(penalty, FeaturePenalty) and penalty.by_weight
+        self._face = FaceNewton(part, params) if by_weight and not metric.damping.any() else None
+        self._signs, self._n_same = np.empty((0, 0)), 0  # of the coefficients, and steps that have not changed them
 
     def minimise(self, largest: float, most: float) -> ModelMinimum:
         """Take steps until their predicted decrease is small, or the model's is more than `most`."""
@@ -79,6 +84,8 @@ class QuadraticModel:
             if not self._accept(step, begin, ahead, older):
                 settled = True  # the rest is rounding errors
                 break
+            if self._face is not None and self._keeps_signs():
+                self._to_minimum_of_face(self._face)
         return ModelMinimum(self._point, self._decrease, first, settled)
 
     def _accept(self, metric_step: MetricStep, begin: Float64s, ahead: float, older: float) -> bool:
@@ -106,6 +113,30 @@ class QuadraticModel:
             self._decrease += extra_gain
         self._last = step, product
         return True
+
+    def _keeps_signs(self) -> bool:
+        """Whether the last steps have not changed the signs of the coefficients."""
+        signs = np.sign(self._point[:, :-1])
+        self._n_same = self._n_same + 1 if np.array_equal(signs, self._signs) else 0
+        self._signs = signs
+        return self._n_same >= SAME_SIGNS
+
+    def _to_minimum_of_face(self, face: FaceNewton) -> None:
+        """Move to the minimum over the coefficients that are not 0, if its Hessian pays."""
+        if not face.pays(self._point, self.n_products):
+            return
+        self._n_same = 0
+        new = face.move(self._point, least_subgradient(self._penalty, self._point, self._slope))
+        if new is None or not np.isfinite(new).all():
+            self._face = None
+            return
+        step = new - self._point
+        product = self._part.hvp(self._made_at, step)
+        self.n_products += 1
+        gain = self._gain(step, product, new)
+        if gain > 0:
+            self._point, self._slope, self._decrease = new, self._slope + product, self._decrease + gain
+            self._last, self._age = None, 1.0
 
     def _gain(self, step: Float64s, product: Float64s, new: Float64s) -> float:
         """The decrease of the model by a step from the current point to `new`."""
