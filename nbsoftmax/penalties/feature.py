@@ -128,8 +128,10 @@ class FeaturePenalty:
         """The largest theta entropy - R*(theta slope) for theta in [0, 1], a concave function of theta."""
         if self.is_smooth:  # theta entropy - theta^2 R*(slope)
             conjugate = self.bound(slope)
-            theta = 1.0 if 2 * conjugate <= entropy else max(0.0, entropy / (2 * conjugate))
-            return theta * entropy - (theta**2 * conjugate if theta > 0 else 0.0)
+            if not entropy > 0 or conjugate == np.inf:  # entropy: but for rounding errors it is at least 0
+                return 0.0
+            theta = min(1.0, entropy / (2 * conjugate)) if conjugate > 0 else 1.0
+            return theta * entropy - theta**2 * conjugate
         size = self._unweighted(self.norms(slope if self.scale is None else slope / self.scale))
         largest = float(size.max(initial=0.0))
         low = 1.0 if largest <= self.l1 else self.l1 / largest

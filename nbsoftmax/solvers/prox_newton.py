@@ -48,6 +48,10 @@ MAX_ITER = 500
 DECREASE, MOST_TRIALS = 1e-4, 30  # of the line search: Armijo's constant, and the number of step lengths
 LEAST_DELTA = 1e-3  # of `tools.damping`, in curvatures where all classes are equally probable, after a wrong model
 MOST_MODELS = 10  # of an iteration
+# An exact minimum of a model whose curvature is wrong is far away, and only a small part of the step decreases J.
+# Minima are exact after so many steps in succession that decreased J by at least this share of the prediction; twice as
+# many each time that an exact one did not.
+ACCURATE, FIRST_ACCURATE = 0.7, 1
 # Near the minimum J changes by less than its rounding errors, and on flat problems the norm of its subgradient not
 # monotonically. A fit ends after this many iterations in succession that decrease neither, or with small decreases.
 MOST_WORSE, MOST_SMALL = 5, 200
@@ -139,6 +143,9 @@ class _ProximalSteps:
         self._previous = (float(value), float(norm))  # objective and norm of the subgradient
         self._n_worse, self._n_small = int(saved.get("n_worse", 0)), int(saved.get("n_small", 0))
         self._damping = Damping(float(saved.get("delta", 0.0)), LEAST_DELTA)
+        # Accurate steps in succession, and how many are needed for an exact minimum.
+        self._n_accurate = int(saved.get("n_accurate", 0))
+        self._n_needed = int(saved.get("n_needed", FIRST_ACCURATE))
         self._assessment: _Assessment | None = None
         self._known: tuple[float, str] | None = None  # the gap at the assessed point, by duality
         # A gap by duality ends a fit with a penalty of this package. For a user's own, an estimate may do.
@@ -189,6 +196,8 @@ class _ProximalSteps:
         own = {
             "largest": self._largest,
             "delta": self._damping.delta,
+            "n_accurate": self._n_accurate,
+            "n_needed": self._n_needed,
             "previous": np.array(self._previous),
             "n_worse": self._n_worse,
             "n_small": self._n_small,
@@ -245,6 +254,7 @@ class _ProximalSteps:
                 return None
             possible = 0 < model.decrease <= at.value  # 0 if the model has a minimum far away, with rounding errors
             found = _towards(penalty, at.working_set.part, at, model, now[1]) if possible else None
+            self._count_accurate(found is not None and found[1] >= ACCURATE * model.decrease)
             if found is not None:
                 self._damping.update(model.decrease, found[1])
                 self._largest = max(self._largest, model.first_decrease)
@@ -253,9 +263,15 @@ class _ProximalSteps:
             self._damping.update(np.inf, 0.0)
         return None
 
+    def _count_accurate(self, accurate: bool) -> None:
+        if not accurate and self._n_accurate >= self._n_needed:
+            self._n_needed *= 2
+        self._n_accurate = self._n_accurate + 1 if accurate else 0
+
     def _minimise(self, at: _Assessment, delta: float) -> ModelMinimum:
         limits = {"largest": self._largest, "most": at.value}
-        model = at.working_set.minimise(at.params, at.working_grad, **limits, delta=delta)
+        exact = self._n_accurate >= self._n_needed
+        model = at.working_set.minimise(at.params, at.working_grad, **limits, delta=delta, exact=exact)
         known = max(ESTIMATE_FACTOR * model.decrease, NOISE * abs(at.point.value))
         self._estimate = known if model.settled and not delta else np.inf
         self._n_estimates = self._n_estimates + 1 if self._estimate <= allowed_at(at.point, self._tol) else 0

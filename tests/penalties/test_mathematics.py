@@ -136,3 +136,9 @@ def test_a_penalty_of_only_some_features_is_the_penalty_of_the_others_at_zero(ki
     features = np.sort(np.random.default_rng(seed).choice(4, 2, replace=False))
     coef[:, np.setdiff1d(np.arange(4), features)] = 0
     assert penalty.restricted(features).value(coef[:, features]) == pytest.approx(penalty.value(coef), rel=1e-14)
+
+
+def test_the_dual_without_a_slope_is_not_negative():
+    """Entropies are at least 0, but their rounding errors are not."""
+    for entropy in (-1e-17, 0.0, 0.5):
+        assert nbs.Ridge(0.1).dual(entropy, np.zeros((2, 3))) == max(entropy, 0.0)

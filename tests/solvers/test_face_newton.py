@@ -82,3 +82,14 @@ def test_nearly_collinear_features_take_a_fraction_of_the_products(monkeypatch):
     assert fast.converged and fast.gap_kind == "duality"
     assert abs(fast.objective - slow.objective) <= fast.gap + slow.gap
     assert n_fast < n_slow / 2
+
+
+def test_features_that_leave_0_after_a_move_are_not_forgotten():
+    """Counts with frequencies of words, in more features than samples: models that ended after a move took over 500."""
+    rng = np.random.default_rng(72)
+    m, n, n_classes = 381, 2529, 5
+    counts = np.zeros((m, n))
+    np.add.at(counts, (rng.integers(0, m, 12_000), (n ** rng.uniform(size=12_000)).astype(int) - 1), 1.0)
+    J = nbs.Objective(counts, rng.integers(0, n_classes, m), l1=1 / (77 * m))
+    solution = ProxNewton().solve(J, np.zeros(J.shape), tol=1e-7, max_iter=100)
+    assert solution.converged and solution.gap_kind == "duality"

@@ -32,8 +32,10 @@ from nbsoftmax.validation import Float64s
 # fit of digits, C = 100, took 2563 steps with one sweep forwards and one backwards, and 11097 with two forwards.
 LEAST_SWEEPS, MOST_SWEEPS, SWEEP_TOL, SMALL_WORK = 8, 200, 1e-8, 2**19
 MOST_PRODUCTS = 200  # Hessian-vector products of one model
-SAME_SIGNS = 5
 LOOSEST, TIGHTEST = 1e-2, 1e-5  # predicted decrease of a model's last step, relative to that of its first
+# After so many steps that keep all signs, the next one ends at the minimum over the coefficients that are not 0. What
+# is left are coefficients that leave 0, whose steps gain little each: they end later.
+SAME_SIGNS, AFTER_FACE = 5, 1e-10
 
 
 class ModelMinimum(NamedTuple):
@@ -49,7 +51,14 @@ class QuadraticModel:
     """The quadratic model at `params` plus the penalty, and its minimisation by accelerated steps."""
 
     def __init__(
-        self, part: Curved, penalty: AnyPenalty, metric: VariableMetric, params: Float64s, grad: Float64s
+        self,
+        part: Curved,
+        penalty: AnyPenalty,
+        metric: VariableMetric,
+        params: Float64s,
+        grad: Float64s,
+        *,
+        exact: bool = False,
     ) -> None:
         self._part, self._penalty, self._metric, self._made_at = part, penalty, metric, params
         self._point, self._slope = params, grad  # the current point, and the model's gradient there
@@ -57,7 +66,7 @@ class QuadraticModel:
         self._decrease, self._age = 0.0, 1.0  # `_age` is t of FISTA
         self.n_products = 0
         by_weight = isinstance(penalty, FeaturePenalty) and penalty.by_weight
-        self._face = FaceNewton(part, params) if by_weight and not metric.damping.any() else None
+        self._face = FaceNewton(part, params) if exact and by_weight and not metric.damping.any() else None
         self._signs, self._n_same = np.empty((0, 0)), 0  # of the coefficients, and steps that have not changed them
 
     def minimise(self, largest: float, most: float) -> ModelMinimum:
@@ -84,8 +93,8 @@ class QuadraticModel:
             if not self._accept(step, begin, ahead, older):
                 settled = True  # the rest is rounding errors
                 break
-            if self._face is not None and self._keeps_signs():
-                self._to_minimum_of_face(self._face)
+            if self._face is not None and self._keeps_signs() and self._to_minimum_of_face(self._face):
+                accuracy = AFTER_FACE
         return ModelMinimum(self._point, self._decrease, first, settled)
 
     def _accept(self, metric_step: MetricStep, begin: Float64s, ahead: float, older: float) -> bool:
@@ -121,15 +130,15 @@ class QuadraticModel:
         self._signs = signs
         return self._n_same >= SAME_SIGNS
 
-    def _to_minimum_of_face(self, face: FaceNewton) -> None:
-        """Move to the minimum over the coefficients that are not 0, if its Hessian pays."""
+    def _to_minimum_of_face(self, face: FaceNewton) -> bool:
+        """Move to the minimum over the coefficients that are not 0, if its Hessian pays; whether it gained anything."""
         if not face.pays(self._point, self.n_products):
-            return
+            return False
         self._n_same = 0
         new = face.move(self._point, least_subgradient(self._penalty, self._point, self._slope))
         if new is None or not np.isfinite(new).all():
             self._face = None
-            return
+            return False
         step = new - self._point
         product = self._part.hvp(self._made_at, step)
         self.n_products += 1
@@ -137,6 +146,7 @@ class QuadraticModel:
         if gain > 0:
             self._point, self._slope, self._decrease = new, self._slope + product, self._decrease + gain
             self._last, self._age = None, 1.0
+        return gain > 0
 
     def _gain(self, step: Float64s, product: Float64s, new: Float64s) -> float:
         """The decrease of the model by a step from the current point to `new`."""

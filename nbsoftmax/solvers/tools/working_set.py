@@ -78,13 +78,16 @@ class WorkingSet:
         working_set._products, working_set._last_products = int(state["products"]), int(state["last_products"])
         return working_set
 
-    def minimise(self, params: Float64s, grad: Float64s, *, largest: float, most: float, delta: float) -> ModelMinimum:
+    def minimise(
+        self, params: Float64s, grad: Float64s, *, largest: float, most: float, delta: float, exact: bool
+    ) -> ModelMinimum:
         """The minimum of the quadratic model made at `params`, where the smooth part has the gradient `grad`.
 
         `largest` is the largest predicted decrease of a model's first step so far. The smaller this model's is relative
         to it, the better is the model, and the more accurately it is minimised. A model that predicts a decrease of
         more than `most` is not minimised further. `delta` is the damping, relative to the curvatures where all classes
-        are equally probable, whatever the offset.
+        are equally probable, whatever the offset. If `exact`, steps may end at a minimum over the coefficients that are
+        not 0.
         """
         damping = self._damping(len(params), delta)
         if self._coupled is not None:
@@ -97,7 +100,7 @@ class WorkingSet:
         elif min(self._products, MODELS * self._last_products) > self._worth and self._is_old(params):
             metric, self._products = self._new_metric(params, per_class=True), 0
         metric.damping = damping
-        model = QuadraticModel(self.part, self.penalty, metric, params, grad)
+        model = QuadraticModel(self.part, self.penalty, metric, params, grad, exact=exact)
         minimum = model.minimise(largest, most)
         self._products, self._last_products = self._products + model.n_products, model.n_products
         return minimum
