@@ -85,11 +85,16 @@ def test_nearly_collinear_features_take_a_fraction_of_the_products(monkeypatch):
 
 
 def test_features_that_leave_0_after_a_move_are_not_forgotten():
-    """Counts with frequencies of words, in more features than samples: models that ended after a move took over 500."""
-    rng = np.random.default_rng(72)
-    m, n, n_classes = 381, 2529, 5
-    counts = np.zeros((m, n))
-    np.add.at(counts, (rng.integers(0, m, 12_000), (n ** rng.uniform(size=12_000)).astype(int) - 1), 1.0)
-    J = nbs.Objective(counts, rng.integers(0, n_classes, m), l1=1 / (77 * m))
-    solution = ProxNewton().solve(J, np.zeros(J.shape), tol=1e-7, max_iter=100)
+    """More features than samples, with few numbers: 32 models; 70 if they end soon after a move."""
+    rng, m, n, n_classes = np.random.default_rng(72), 381, 2529, 5
+    for low, high in ((20, 400), (100, 3000), (2, 7), (3, 40)):
+        rng.integers(low, high)
+    columns, rows = (n ** rng.uniform(size=1143)).astype(int), rng.integers(0, m, 1143)
+    rng.random()
+    numbers = rng.normal(size=1143)
+    X = np.zeros((m, n))
+    np.add.at(X, (rows, columns), numbers)
+    y = np.random.default_rng(0).normal(size=(m, n_classes)).argmax(axis=1)
+    J = nbs.Objective(X, y, l1=1 / (77.46 * m))
+    solution = ProxNewton().solve(J, np.zeros(J.shape), tol=1e-7, max_iter=50)
     assert solution.converged and solution.gap_kind == "duality"
