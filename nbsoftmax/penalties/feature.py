@@ -114,15 +114,12 @@ class FeaturePenalty:
         """J - J* <= sum_j ||g_:j||^2 / (2 d_j) for J = a convex function + R without l1, and its gradient g."""
         if isinstance(self._l2s, float):
             return _square(gradient) / (2 * self.l2) if self.l2 > 0 else np.inf
-        free = np.flatnonzero(self._l2s == 0)
+        free = self._l2s == 0
         if gradient[:, free].any():
             return np.inf
-        divisor = 2 * self._l2s
-        divisor[free] = 1.0
-        total = 0.0
-        for block in blocks_in_cache(gradient.shape):
-            total += float(np.vdot(gradient[block], gradient[block] / divisor[block[1]]))
-        return total
+        divisor = np.where(free, 1.0, 2 * self._l2s)
+        blocks = blocks_in_cache(gradient.shape)
+        return sum(float(np.vdot(gradient[block], gradient[block] / divisor[block[1]])) for block in blocks)
 
     def dual(self, entropy: float, slope: Float64s) -> float:
         """The largest theta entropy - R*(theta slope) for theta in [0, 1], a concave function of theta."""
@@ -130,7 +127,7 @@ class FeaturePenalty:
             conjugate = self.bound(slope)
             if not entropy > 0 or conjugate == np.inf:  # entropy: but for rounding errors it is at least 0
                 return 0.0
-            theta = min(1.0, entropy / (2 * conjugate)) if conjugate > 0 else 1.0
+            theta = 1.0 if 2 * conjugate <= entropy else entropy / (2 * conjugate)
             return theta * entropy - theta**2 * conjugate
         size = self._unweighted(self.norms(slope if self.scale is None else slope / self.scale))
         largest = float(size.max(initial=0.0))
@@ -396,7 +393,7 @@ def _sum_of_squares(coef: Float64s, weights: Float64s | None) -> float:
             squares = np.square(coef[block], order="C")
             if weights is not None:
                 squares *= weights[block[1]]
-                if free is not None:
-                    squares[:, free[block[1]]] = 0.0
+            if free is not None:
+                squares[:, free[block[1]]] = 0.0
             total += float(squares.sum())
     return total
