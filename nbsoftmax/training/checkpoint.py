@@ -22,7 +22,7 @@ from nbsoftmax.files import WriteFailures, file_name, is_regular, one_line
 from nbsoftmax.npz import read_npz, write_npz
 from nbsoftmax.problem.fingerprint import fingerprint
 
-FORMAT = "nbsoftmax checkpoint 7"
+FORMAT = "nbsoftmax checkpoint 8"
 SECONDS = 5.0  # minimum time between two checkpoints, so the most that a kill can cost
 
 

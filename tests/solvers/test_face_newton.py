@@ -87,7 +87,7 @@ def test_nearly_collinear_features_take_a_fraction_of_the_products(monkeypatch):
 def test_features_that_leave_0_after_a_move_are_not_forgotten():
     """More features than samples, with few numbers: 32 models; 70 if they end soon after a move."""
     rng, m, n, n_classes = np.random.default_rng(72), 381, 2529, 5
-    for low, high in ((20, 400), (100, 3000), (2, 7), (3, 40)):
+    for low, high in ((20, 400), (100, 3000), (2, 7), (3, 40)):  # the sizes were drawn first
         rng.integers(low, high)
     columns, rows = (n ** rng.uniform(size=1143)).astype(int), rng.integers(0, m, 1143)
     rng.random()

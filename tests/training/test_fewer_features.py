@@ -83,15 +83,6 @@ def test_separable_classes_are_detected():
         assert not nbs.Trainer().fit(rows, [0, 0, 1, 1]).converged
 
 
-@pytest.mark.parametrize("name", ["default", "l1", "sgd"])
-def test_a_fit_that_was_stopped_resumes_with_the_same_bits(tmp_path, name):
-    whole = nbs.Trainer(**OPTIONS[name]).fit(X, Y)
-    for n in range(1, min(whole.n_iter, 4)):
-        path = tmp_path / str(n)
-        nbs.Trainer(**OPTIONS[name], callbacks=[lambda at, n=n: at.n_iter == n]).fit(X, Y, checkpoint=path)
-        same(whole, nbs.Trainer(**OPTIONS[name]).fit(X, Y, checkpoint=path, resume=True))
-
-
 @pytest.mark.parametrize(
     "options", [{"l1": 0.1}, {"l1": 0.1, "grouped": True}, {"l1": 0.1, "l2": 0.1}, {"l2": 0.1}, {}]
 )
@@ -187,10 +178,13 @@ def test_a_fit_continues_from_the_minimum_of_merged_features_but_not_from_any_st
     )
 
 
-@pytest.mark.parametrize("name", ["default", "L-BFGS", "float32"])
-def test_a_fit_of_merged_features_resumes_with_the_same_bits(tmp_path, name):
-    whole = nbs.Trainer(**OPTIONS[name]).fit(TEXT, Y)
+RESUMED = [(X, "default"), (X, "l1"), (X, "sgd"), (TEXT, "default"), (TEXT, "L-BFGS"), (TEXT, "float32")]
+
+
+@pytest.mark.parametrize(("array", "name"), RESUMED, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_fit_that_was_stopped_resumes_with_the_same_bits(tmp_path, array, name):
+    whole = nbs.Trainer(**OPTIONS[name]).fit(array, Y)
     for n in range(1, min(whole.n_iter, 4)):
         path = tmp_path / str(n)
-        nbs.Trainer(**OPTIONS[name], callbacks=[lambda at, n=n: at.n_iter == n]).fit(TEXT, Y, checkpoint=path)
-        same(whole, nbs.Trainer(**OPTIONS[name]).fit(TEXT, Y, checkpoint=path, resume=True))
+        nbs.Trainer(**OPTIONS[name], callbacks=[lambda at, n=n: at.n_iter == n]).fit(array, Y, checkpoint=path)
+        same(whole, nbs.Trainer(**OPTIONS[name]).fit(array, Y, checkpoint=path, resume=True))

@@ -16,7 +16,7 @@ from nbsoftmax.kernels.runtime.lapack import lapack
 from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Curved
 from nbsoftmax.solvers.tools.preconditioners import work_of_product
-from nbsoftmax.solvers.tools.scaled_inverse import LEAST_REPAIR, scale_of
+from nbsoftmax.solvers.tools.scaled_inverse import scale_of, scaled_root
 from nbsoftmax.validation import Float64s
 
 # Nanoseconds of a step of the model without the Hessian: its calls, a parameter, and a multiply-add of its product. And
@@ -47,7 +47,7 @@ class FaceNewton:
         self._scale: Float64s = np.empty(0)
 
     def pays(self, point: Float64s, n_products: int) -> bool:
-        """Whether the Hessian at `point` is known, or so many products have taken a good part of its time."""
+        """Whether the Hessian at `point` is known, or `n_products` products have taken SHARE of its time."""
         free = self._free_at(point)
         if self._hessian.size and not (free & ~self._free).any():
             return True
@@ -118,7 +118,7 @@ class FaceNewton:
         return found
 
     def _factorised(self, free: NDArray[np.bool_]) -> bool:
-        """Whether the Hessian over these parameters is known and has a Cholesky factor."""
+        """Compute the Hessian over these parameters and its Cholesky factor if needed; False if that is impossible."""
         if not self._hessian.size or (free & ~self._free).any():
             hessian = self._part.face_hessian(self._made_at, free)
             if hessian is None:
@@ -128,11 +128,8 @@ class FaceNewton:
             still = free[self._free]
             matrix = self._hessian if still.all() else self._hessian[np.ix_(still, still)]
             self._scale = scale_of(matrix.diagonal())
-            scaled = matrix * self._scale * self._scale[:, None]
-            np.fill_diagonal(scaled, 1.0 + LEAST_REPAIR)
-            self._root, failed = lapack().dpotrf(scaled.T, lower=1, overwrite_a=1)
-            self._of_root = None if failed else free
-        return self._of_root is not None
+            self._root, self._of_root = scaled_root(matrix, self._scale), free
+        return True
 
     def _definite(self, hessian: Float64s, free: NDArray[np.bool_]) -> Float64s:
         """With the curvature of the penalty, and one along the same shift of all intercepts, which changes nothing."""

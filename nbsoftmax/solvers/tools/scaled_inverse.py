@@ -1,4 +1,4 @@
-"""The inverse of a matrix of curvatures, scaled to a unit diagonal."""
+"""The inverse and the Cholesky factor of a matrix of curvatures, scaled to a unit diagonal."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def scaled_inverse(matrix: Float64s, scale: Float64s, *, repair: float = LEAST_R
     the matrix) and 1 / `repair`. With LEAST_REPAIR the rounding errors of the largest are 2e-6, so the smallest remain
     positive.
     """
+    lower = lapack().dpotri(scaled_root(matrix, scale, repair=repair), lower=1)[0]  # above the diagonal it is 0
+    inverse: Float64s = lower + lower.T
+    np.fill_diagonal(inverse, lower.diagonal())
+    return inverse
+
+
+def scaled_root(matrix: Float64s, scale: Float64s, *, repair: float = LEAST_REPAIR) -> Float64s:
+    """The lower Cholesky factor of the matrix that `scaled_inverse` inverts; 0 above the diagonal."""
     scaled = matrix * scale * scale[:, None]
     if not np.isfinite(scaled).all():
         scaled = np.eye(len(matrix))
@@ -33,8 +41,5 @@ def scaled_inverse(matrix: Float64s, scale: Float64s, *, repair: float = LEAST_R
         np.fill_diagonal(scaled, 1.0 + repair)
         root, failed = lapack().dpotrf(scaled, lower=1, clean=1)
         if not failed:
-            lower = lapack().dpotri(root, lower=1)[0]  # above the diagonal it is 0, as `root` is
-            inverse: Float64s = lower + lower.T
-            np.fill_diagonal(inverse, lower.diagonal())
-            return inverse
+            return np.asarray(root)
         repair *= 100
