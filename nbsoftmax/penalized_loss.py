@@ -195,7 +195,8 @@ class PenalizedLoss:
         if problem.offset.size or not self.convex:
             return None
         packed, l2s = copy.copy(self), curvature_of_columns(self.penalty, self.n_features + 1)
-        rows = PackedRows(problem.X, problem.target, fit_intercept=self.fit_intercept, general=self._in_float64)
+        options: dict[str, Any] = {"fit_intercept": self.fit_intercept, "n_threads": self.n_threads}
+        rows = PackedRows(problem.X, problem.target, general=self._in_float64, **options)
         packed.backend, packed.dtype, packed._packed = rows, l2s.dtype, (rows, l2s)
         return packed
 

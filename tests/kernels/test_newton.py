@@ -65,6 +65,43 @@ def test_value_gradient_and_step_are_those_of_the_other_kernels(shape, soft, opt
     assert found.grad_norm == pytest.approx(np.linalg.norm(found.grad), rel=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(3001, 20, 3), (1500, 100, 2), (700, 12, 12)], ids=str)
+def test_several_blocks_and_threads_give_the_step_of_the_other_kernels(shape, several_threads):
+    m, _, K = shape
+    options = {"sample_weight": np.arange(m) % 3 / 2.0, "class_weight": np.linspace(0.5, 2.0, K), "l2": 0.01}
+    steps = {}
+    for n_threads in (1, 2, 3):
+        objective, params = problem(*shape, n_threads=n_threads, **options)
+        small = objective.packed()
+        steps[n_threads] = small.newton_step(params)
+    assert len(small.backend._partial) > 1  # tasks
+    bits = {(each.decrement, each.value, each.params.tobytes(), each.grad.tobytes()) for each in steps.values()}
+    assert len(bits) == 1
+    value, grad = objective.value_and_grad(params)
+    got = small.value_and_grad(params)
+    eps = np.finfo(float).eps
+    assert got[0] == pytest.approx(value, rel=64 * eps)  # sums in another order
+    np.testing.assert_allclose(got[1], grad, rtol=0, atol=64 * eps * max(1.0, np.abs(params).max()))
+    step, decrement = whole_step(objective, params)
+    found = steps[1]
+    np.testing.assert_allclose(found.direction - found.direction.mean(axis=0), step, atol=1e-9 * np.abs(step).max())
+    assert found.decrement == pytest.approx(decrement, rel=1e-9)
+    assert objective.value(found.params) == pytest.approx(found.value, rel=64 * eps)
+
+
+def test_a_step_that_is_too_long_is_shortened_by_all_threads_alike(several_threads):
+    X = np.random.default_rng(1).normal(size=(4000, 30))
+    params = np.zeros((2, 31))
+    params[:, 0] = 5.0, -5.0  # the wrong sign
+    found = []
+    for n_threads in (1, 2):
+        objective = nbs.Objective(X, (X[:, 0] > 0).astype(int), l2=1e-4, n_threads=n_threads)
+        found.append(objective.packed().newton_step(params))
+    assert found[0].outcome == MOVED
+    assert found[0].value < objective.value(params) < objective.value(params + found[0].direction)
+    assert found[0].params.tobytes() == found[1].params.tobytes()
+
+
 def test_the_loss_is_that_of_the_definition():
     objective, params = problem(150, 4, 3, l2=0.0)
     X = np.random.default_rng(0).normal(size=(150, 4))
@@ -138,8 +175,11 @@ def test_the_layout_of_x_does_not_matter(layout):
 def test_only_small_problems_are_packed():
     assert packed.fits(150, 4, 3)
     assert packed.fits(569, 30, 2)
+    assert packed.fits(4597, 57, 2)
     assert not packed.fits(1797, 64, 10)
     assert not packed.fits(100_000, 10, 5)
+    assert not packed.fits(10_000_000, 1, 2)  # X would be copied
+    assert not packed.fits(100, 300, 2)  # one thread would eliminate
     X, y = np.random.default_rng(6).normal(size=(40, 3)), np.arange(40) % 2
     assert nbs.Objective(X, y).packed() is not None
     assert nbs.Objective(X, y, offset=np.zeros((40, 2))).packed() is None

@@ -12,6 +12,7 @@ from nbsoftmax.kernels.lang import simd
 from nbsoftmax.kernels.lang.simd import (
     REGISTERS_OF_TILE,
     Tile,
+    add_sums_of,
     filled,
     fma,
     head,
@@ -51,6 +52,21 @@ def arithmetic(x, y, out):
     store(out, 6 * width, 2.0 * a + 1)
     store(out, 7 * width, larger(a, 0.25))
     return sum_of(a), max_of(a)
+
+
+@njit
+def four_sums(x, out, i):
+    width = lanes(x)
+    add_sums_of(load(x, 0), load(x, width), load(x, 2 * width), load(x, 3 * width), out, i)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_sums_of_four_vectors_are_added(dtype):
+    x, out = numbers(4 * lanes_of(np.dtype(dtype)), dtype), np.arange(7, dtype=dtype)
+    four_sums(x, out, 2)
+    expected = np.arange(7.0)
+    expected[2:6] += x.reshape(4, -1).sum(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=32 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -102,7 +102,7 @@ def test_early_stopping_resumes_to_the_same_bits(options, tmp_path):
 
 def test_a_fit_that_changes_its_preconditioner_resumes_to_the_same_bits(tmp_path):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(250, 60)) @ rng.normal(size=(60, 60))
+    X = rng.normal(size=(250, 70)) @ rng.normal(size=(70, 70))
     y = (X[:, :5] + rng.normal(size=(250, 5))).argmax(axis=1)
     whole = nbs.Trainer(l2=1e-8, tol=1e-9).fit(X, y)
     assert whole.summary.count("worth") > 1  # more than one kind was made

@@ -16,6 +16,7 @@ Memory is addressed as `(array, i)`, where i counts elements from the first one 
 
 import operator
 from collections import namedtuple
+from functools import reduce
 from platform import machine
 
 from llvmlite import ir
@@ -378,6 +379,35 @@ def sum_of(typingctx, x):
         return fold(builder, args[0], x.lanes, builder.fadd)
 
     return x.dtype(x), codegen
+
+
+@intrinsic
+def add_sums_of(typingctx, a, b, c, d, array, i):
+    """Add the sums of all lanes of four vectors to array[i], ..., array[i + 3]: a third of the work of `sum_of`."""
+
+    def codegen(context, builder, sig, args):
+        vectors, lanes, done = list(args[:4]), a.lanes, 1
+        index = ir.VectorType(ir.IntType(32), lanes)
+        while done < min(lanes, 4):  # add pairs of groups of lanes, and let two vectors share one
+            groups = range(0, lanes, 2 * done)
+            low = [i for g in groups for i in [*range(g, g + done), *range(lanes + g, lanes + g + done)]]
+            order, after = index(low), index([i + done for i in low])
+            vectors = [
+                builder.fadd(builder.shuffle_vector(x, y, order), builder.shuffle_vector(x, y, after))
+                for x, y in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+            done *= 2
+        width = min(lanes, 4)
+        for n, value in enumerate(vectors):
+            first, *others = parts_of(builder, value, width)
+            total = reduce(builder.fadd, others, first)
+            at = builder.add(args[5], args[5].type(n * width))
+            address = pointer(context, builder, sig.args[4], args[4], at, total.type)
+            before = align(builder.load(address), a.dtype)
+            align(builder.store(builder.fadd(before, total), address), a.dtype)
+        return context.get_dummy_value()
+
+    return types.void(a, b, c, d, array, types.intp), codegen
 
 
 @intrinsic
