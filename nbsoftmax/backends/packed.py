@@ -19,6 +19,7 @@ from nbsoftmax.cached import cached_property
 from nbsoftmax.kernels import newton
 from nbsoftmax.kernels.kinds import PROBA
 from nbsoftmax.kernels.newton import FEATURES, MOVED, NUMBERS, OUTCOME, SAMPLES, SHORTER, TRIAL
+from nbsoftmax.kernels.row_tiles import aligned
 from nbsoftmax.kernels.runtime.threads import EXP_WORK, THREAD_WORK, launch_tasks
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
@@ -53,8 +54,8 @@ class _Phases(NamedTuple):
 
     @classmethod
     def of(cls, *tasks: int, work: int) -> _Phases:
-        edges = np.array([0, *accumulate(tasks)])
-        return cls(edges, np.array([0, edges[-1], 0]), work)
+        edges = np.array([0, *accumulate(tasks)], np.int64)
+        return cls(edges, np.array([0, edges[-1], 0], np.int64), work)
 
 
 class PackedRows:
@@ -86,20 +87,22 @@ class PackedRows:
         most_tasks = MOST_TASKS if work > THREAD_WORK else 1
         padded, width = -(-(n + 1) // FEATURES) * FEATURES, _width(m, n, most_tasks)
         n_blocks = max(1, -(-m // width))
-        self._x = np.zeros((n_blocks, padded, width))
+        sums = -(-max(1 + (k + 1) * padded, k * (k - 1) // 2 * padded**2) // 8) * 8
+        n_tasks = max(1, min(n_blocks, most_tasks, MOST_SUMS // sums))
+        sizes = n_blocks * padded * width, n_blocks * k * width, n_blocks * k * width, n_tasks * sums
+        x, targets, proba, partial = _aligned(*sizes)
+        self._x = x.reshape(n_blocks, padded, width)
         _write_rows(X, self._x)
         if fit_intercept:
             self._x[:, n] = 1.0
             self._x[-1, n, m - (n_blocks - 1) * width :] = 0.0
-        self._targets = np.zeros((n_blocks, k, width))
+        self._targets = targets.reshape(n_blocks, k, width)
         _write_rows(_weighted(target, m), self._targets)
-        self._proba = np.empty((n_blocks, k, width))  # at the point of the last call, `_last`
+        self._proba = proba.reshape(n_blocks, k, width)  # at the point of the last call, `_last`
         self._last, self._last_params = np.empty(0), np.empty(0)
         self._size = k * (n + 1)
         self._no_penalty = np.zeros(n + 1)
-        sums = max(1 + (k + 1) * padded, k * (k - 1) // 2 * padded**2)
-        n_tasks = max(1, min(n_blocks, most_tasks, MOST_SUMS // sums))
-        self._partial = np.empty((n_tasks, -(-sums // 8) * 8))
+        self._partial = partial.reshape(n_tasks, sums)
         self._one_task = n_tasks == 1
         self._step = _Phases.of(n_tasks, 1, n_tasks, 1, work=work)
         self._evaluation = _Phases.of(0, 0, n_tasks, 1, work=_work_of_pass(m, n, k))
@@ -207,6 +210,13 @@ def _width(n_samples: int, n_features: int, most_tasks: int) -> int:
     """Number of samples of a block: an odd number of groups, so that rows are not a multiple of 4096 bytes apart."""
     width = max(LEAST_WIDTH, min(BLOCK_SIZE // (n_features + 1), MOST_WIDTH, -(-n_samples // most_tasks)))
     return int(SAMPLES * (-(-width // SAMPLES) | 1))
+
+
+def _aligned(*sizes: int) -> list[Float64s]:
+    """Arrays of zeros that begin with a cache line, if the sizes are whole ones: no vector is in two of them."""
+    flat = aligned.py_func(sum(sizes), np.empty(0))
+    flat[:] = 0.0
+    return [flat[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
 
 
 def _write_rows(rows: NDArray[Any], blocks: Float64s) -> None:

@@ -51,7 +51,8 @@ def test_results_are_those_of_one_thread(work, n_threads):
 def test_a_thread_that_has_waited_for_long_sleeps_and_goes_on(monkeypatch):
     pauses = []
     monkeypatch.setattr(threads.time, "sleep", pauses.append)
-    work = [10**8, *[1] * 7]  # the first task takes about 0.1 s, a thousand times the longest wait
+    # The first task takes about a second: looks that let other programs run take long, too.
+    work = [10**9, *[1] * 7]
     sums(2, work)
     assert pauses and set(pauses) == {threads.PAUSE}
 

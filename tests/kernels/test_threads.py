@@ -5,6 +5,7 @@ The shapes are large enough that the work is cut into many chunks and that threa
 
 import multiprocessing
 import threading
+import time
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import nbsoftmax as nbs
-from nbsoftmax.kernels.runtime import threads
+from nbsoftmax.kernels.runtime import looking, threads
 from nbsoftmax.kernels.runtime.threads import launch, threads_of_numba
 from nbsoftmax.models.calibration import brier_score, temperature
 from tests.processes import output, run
@@ -164,6 +165,46 @@ def test_an_error_in_a_helping_thread_reaches_the_caller():
 
     with pytest.raises(MemoryError, match="of a helper"):
         launch(kernel, 8, 1 << 40, 2)
+
+
+def become_true(condition):
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(1e-3)
+    return condition()
+
+
+@pytest.mark.skipif(not looking.CAN_YIELD, reason="threads sleep at once")
+def test_a_helper_that_looks_takes_the_next_launch_and_sleeps_if_none_comes(monkeypatch):
+    monkeypatch.setattr(threads, "WAIT", 2.0)
+    monkeypatch.setattr(threads, "_looks", ())
+    threads._reset_helpers()  # as in a child: no helpers yet
+    seen, caller = [], threading.get_ident()
+
+    def meet(todo, helped):
+        if threading.get_ident() == caller:
+            assert helped.wait(60)
+        else:
+            seen.append(threading.get_ident())
+            helped.set()
+
+    for _ in range(3):
+        launch(meet, 2, 1 << 40, 2, threading.Event())
+        assert become_true(lambda: len(threads._looking) == 1)
+    assert len(set(seen)) == 1
+    assert become_true(lambda: not threads._looking)
+    launch(meet, 2, 1 << 40, 2, threading.Event())  # wakes it
+    assert len(seen) == 4
+
+
+def test_launches_may_come_while_helpers_give_up_looking():
+    rng, z = np.random.default_rng(0), np.random.default_rng(1).normal(size=(200, 5))
+    expected = nbs.softmax(z)
+    for pause in rng.uniform(0, 3 * threads.WAIT, 500):
+        end = time.perf_counter() + pause
+        while time.perf_counter() < end:
+            pass
+        assert np.array_equal(nbs.softmax(z), expected)
 
 
 def test_a_caller_does_without_helpers_that_are_busy_elsewhere():

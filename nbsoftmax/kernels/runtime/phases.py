@@ -20,11 +20,12 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from nbsoftmax.kernels.runtime.jit import part
+from nbsoftmax.kernels.runtime.looking import rest, seen
 from nbsoftmax.kernels.runtime.threads import WAITED, launch_tasks
 
 NONE_LEFT = -1  # what `take_in_order` returns in place of a task; WAITED if the thread has waited for long
 # Looks at the other threads before a thread sleeps: 100 to 300 microseconds, by the CPU. It takes 60 to wake a thread.
-MOST_LOOKS = 6000
+MOST_LOOKS = 3000
 
 # Elements of `todo`: the next task, the number of tasks, and the number of tasks that have ended.
 _NEXT, _SIZE, _ENDED = 0, 1, 2
@@ -33,16 +34,6 @@ _NEXT, _SIZE, _ENDED = 0, 1, 2
 def _address(context, builder, kind, array, element):
     data = context.make_array(kind)(context, builder, array).data
     return cgutils.gep_inbounds(builder, data, ir.IntType(64)(element))
-
-
-@intrinsic
-def _ended(typingctx, todo):
-    """Number of tasks that have ended; what they wrote is visible afterwards."""
-
-    def codegen(context, builder, sig, args):
-        return builder.load_atomic(_address(context, builder, sig.args[0], args[0], _ENDED), "acquire", 8)
-
-    return types.int64(todo), codegen
 
 
 @intrinsic
@@ -79,19 +70,6 @@ def end_task(typingctx, todo):
     return types.void(todo), codegen
 
 
-@intrinsic
-def _rest(typingctx):
-    """Let the other thread of the same core compute for some cycles, where the CPU has an instruction for that."""
-
-    def codegen(context, builder, sig, args):
-        if builder.module.triple.startswith(("x86_64", "i386", "i686")):
-            pause = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
 @part
 def take_in_order(todo, edges, phase):
     """Take the next task when its phase may begin: return its number in its phase, and the phase.
@@ -106,15 +84,15 @@ def take_in_order(todo, edges, phase):
             return NONE_LEFT, phase
         while edges[phase + 1] <= task:
             phase += 1
-        if _ended(todo) >= edges[phase]:
+        if seen(todo, _ENDED) >= edges[phase]:
             if _take(todo, task):
                 return task - edges[phase], phase
         else:
             looks += 1
-            _rest()
+            rest(looks)
     return WAITED, phase
 
 
 def launch_phases(kernel, edges, work, n_threads, *arguments):
     """Run `kernel(todo, edges, *arguments)`, whose phases begin with the tasks edges[:-1]: see `threads.launch`."""
-    launch_tasks(kernel, np.array([0, edges.item(-1), 0]), work, n_threads, edges, *arguments)
+    launch_tasks(kernel, np.array([0, edges[-1], 0], np.int64), work, n_threads, edges, *arguments)

@@ -17,6 +17,8 @@ import os
 import queue
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 
 import numba
 import numpy as np
@@ -25,12 +27,18 @@ from numba.extending import intrinsic
 
 from nbsoftmax.kernels.runtime import ahead
 from nbsoftmax.kernels.runtime.jit import inlined
+from nbsoftmax.kernels.runtime.looking import CAN_YIELD, look, looks_in
 
 # Multiply-adds for which one more thread is used: 50 to 100 microseconds. A thread takes as long to wake up. On Intel
 # Xeons, two threads took 1.2 to 1.4 times as long as one for 1e6 multiply-adds, and 0.7 to 1 times as long for 2e6.
 THREAD_WORK = 2_000_000
 # Cost of an exp and the operations around it, in multiply-adds.
 EXP_WORK = 20
+
+# How long, in seconds, helper threads look for the next launch before they sleep, and callers for the end of theirs:
+# between the passes of a fit, Python and NumPy take 50 to 200 microseconds. At most so many helpers look at a time:
+# launches with little work use few.
+WAIT, MOST_LOOKING = 200e-6, 3 if CAN_YIELD else 0
 
 # What a kernel returns if it has waited long for other threads (`phases`): it is called again after a pause in seconds.
 WAITED, PAUSE = -2, 1e-4
@@ -69,6 +77,7 @@ class _Run:
     def __init__(self, kernel, arguments):
         self.kernel, self.arguments = kernel, arguments
         self.claim, self.done, self.error = threading.Lock(), threading.Lock(), None
+        self.ended = np.zeros(1, np.int64)
         self.done.acquire()
 
     def run(self):
@@ -83,24 +92,49 @@ class _Run:
     def finish(self):
         """Wait for the end of the run, unless it has not begun; returns its error, or None."""
         if not self.claim.acquire(blocking=False):
+            if _looks:
+                look(np.zeros(1, np.int64), self.ended, *_looks)
             self.done.acquire()
         return self.error
 
 
+class _Signal:
+    """What a helper thread looks at: flag[0] is 1 if there may be a run for it."""
+
+    def __init__(self):
+        self.flag = np.zeros(1, np.int64)
+
+
 def _reset_helpers():
     """Begin with no helper threads: at import, and in a forked child, which inherits no threads."""
-    global _runs, _n_helpers, _starting
-    _runs, _n_helpers, _starting = queue.SimpleQueue(), 0, threading.Lock()
+    global _runs, _looking, _n_helpers, _starting
+    _runs, _looking, _n_helpers, _starting = queue.SimpleQueue(), deque(), 0, threading.Lock()
 
 
 _reset_helpers()
+_looks = ()  # what `looks_in` gives; not known yet
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset_helpers)
 
 
-def _serve(runs):
+def _serve(runs, looking):
+    """Run what is launched; `looking` are the signals of the helpers that look for the next launch."""
+    global _looks  # noqa: PLW0603
+    signal = _Signal()
     while True:
-        runs.get().run()  # keeps no reference, so that arrays can be freed after their launch
+        run = runs.get()
+        run.run()
+        ended = run.ended
+        del run  # so that arrays can be freed after their launch
+        if len(looking) >= MOST_LOOKING:
+            ended[0] = 1
+            continue
+        _looks = _looks or looks_in(WAIT)
+        signal.flag[0] = 0
+        looking.append(signal)
+        look(ended, signal.flag, *_looks)
+        with suppress(ValueError):  # a launch has taken it
+            looking.remove(signal)
 
 
 def _start_helpers(n):
@@ -109,7 +143,7 @@ def _start_helpers(n):
     with _starting:
         while _n_helpers < n:
             try:
-                threading.Thread(target=_serve, args=(_runs,), name="nbsoftmax", daemon=True).start()
+                threading.Thread(target=_serve, args=(_runs, _looking), name="nbsoftmax", daemon=True).start()
             except RuntimeError:  # no more threads, or Python is shutting down
                 break
             _n_helpers += 1
@@ -149,6 +183,8 @@ def launch_tasks(kernel, todo, work, n_threads, *arguments):
     runs = [_Run(kernel, (todo, *arguments)) for _ in range(_start_helpers(n - 1))]
     for run in runs:
         _runs.put(run)
+        with suppress(IndexError):
+            _looking.pop().flag[0] = 1
     try:
         _complete(kernel, (todo, *arguments))
     finally:
