@@ -83,7 +83,7 @@ class PackedRows:
         self.n_samples, self.n_features = m, n = X.shape
         self.n_classes, self.weight_sum = k, _ = target.gain.size, target.total
         self._make_general, self._n_threads = general, n_threads
-        work = sum(_work(m, n, k))
+        work = work_of_step(m, n, k)
         most_tasks = MOST_TASKS if work > THREAD_WORK else 1
         padded, width = -(-(n + 1) // FEATURES) * FEATURES, _width(m, n, most_tasks)
         n_blocks = max(1, -(-m // width))
@@ -192,6 +192,11 @@ def fits(n_samples: int, n_features: int, n_classes: int) -> bool:
     of_rows, of_elimination = _work(n_samples, n_features, n_classes)
     general = PASSES * (WORK_OF_CALL + _work_of_pass(n_samples, n_features, n_classes))
     return of_elimination <= MOST_ELIMINATION and of_rows + of_elimination <= min(MOST_WORK, general)
+
+
+def work_of_step(n_samples: int, n_features: int, n_classes: int) -> int:
+    """Multiply-adds of a Newton step."""
+    return sum(_work(n_samples, n_features, n_classes))
 
 
 def _work(n_samples: int, n_features: int, n_classes: int) -> tuple[int, int]:

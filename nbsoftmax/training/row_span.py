@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.backends.cuda.device import devices
-from nbsoftmax.backends.packed import fits
+from nbsoftmax.backends.packed import fits, work_of_step
 from nbsoftmax.kernels.runtime.blas import one_thread
 from nbsoftmax.kernels.runtime.lapack import lapack
 from nbsoftmax.penalized_loss import ObjectiveOptions, PenalizedLoss
@@ -30,6 +30,9 @@ from nbsoftmax.problem import AnyProblem, Problem
 from nbsoftmax.validation import Float64s
 
 LEAST_FEATURES = 2  # for each sample: with fewer, evaluations gain too little
+# Of a Newton step with the whole Hessian: with less, making the coordinates takes longer (0.4 ms); with more, fits with
+# them take half of the time.
+LEAST_WORK = 1_200_000
 # The coordinates are used if they take less time than so many evaluations of X; fits take 15 to 100 evaluations.
 EVALUATIONS = 20
 # Seconds with 2 threads and 32-byte vectors, estimated from the times of ten problems.
@@ -117,7 +120,7 @@ class RowSpan:
 
 def _is_faster(problem: Problem) -> bool:
     m, n, n_classes = problem.n_samples, problem.n_features, problem.n_classes
-    if n < LEAST_FEATURES * m or fits(m, n, n_classes):
+    if n < LEAST_FEATURES * m or (fits(m, n, n_classes) and work_of_step(m, n, n_classes) < LEAST_WORK):
         return False
     evaluation = CALL + (MULTIPLY * m + PARAMETER) * n * n_classes
     return m**2 * (PAIR + PRODUCT * n) <= EVALUATIONS * evaluation

@@ -105,6 +105,13 @@ def test_it_serves_few_samples_and_a_ridge_penalty_of_every_feature():
     assert span(X * 1e-200, nbs.Ridge(0.1)) is None
 
 
+def test_problems_whose_whole_hessian_is_cheap_take_it_at_once():
+    rng = np.random.default_rng(3)
+    for m, n, in_span in ((60, 240, True), (10, 200, True), (20, 50, False)):
+        rows, labels = rng.normal(size=(m, n)), np.arange(m) % 2
+        assert ("coordinates" in nbs.Trainer(l2=0.1).fit(rows, labels).summary) == in_span
+
+
 def test_a_fit_starts_from_given_parameters():
     first = fitted("default")
     again = nbs.Trainer(l2=1e-2, tol=1e-6).fit(X, Y, init=first.model)
