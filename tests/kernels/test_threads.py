@@ -197,6 +197,19 @@ def test_a_helper_that_looks_takes_the_next_launch_and_sleeps_if_none_comes(monk
     assert len(seen) == 4
 
 
+def test_a_helper_first_takes_all_that_is_launched(monkeypatch):
+    """Runs that their callers have completed: if it looked for new ones after each, it would be late for ever."""
+    looks, runs, signals = [], threads.queue.SimpleQueue(), threads.deque()
+    monkeypatch.setattr(threads, "look", lambda *arguments: looks.append(runs.qsize()))
+    for _ in range(1000):
+        run = threads._Run(None, ())
+        run.finish()
+        runs.put(run)
+    threading.Thread(target=threads._serve, args=(runs, signals), daemon=True).start()
+    assert become_true(lambda: runs.empty() and not signals)
+    assert not any(looks)
+
+
 def test_launches_may_come_while_helpers_give_up_looking():
     rng, z = np.random.default_rng(0), np.random.default_rng(1).normal(size=(200, 5))
     expected = nbs.softmax(z)
@@ -214,17 +227,20 @@ def test_a_caller_does_without_helpers_that_are_busy_elsewhere():
         entered.release()
         released.wait(60)
 
-    def count(todo):
+    def count(todo, array):
         runs.append(threading.get_ident())
 
-    runs = []
+    runs, array = [], np.zeros(3)
+    kept = weakref.ref(array)
     most = numba.config.NUMBA_NUM_THREADS
     other = threading.Thread(target=launch, args=(occupy, most, 1 << 40, most))
     other.start()
     for _ in range(most):
         assert entered.acquire(timeout=60)
-    launch(count, most, 1 << 40, most)  # would wait for ever if it waited for its shares to begin
+    launch(count, most, 1 << 40, most, array)  # would wait for ever if it waited for its shares to begin
+    del array
     assert runs == [threading.get_ident()]
+    assert kept() is None  # not even in the queue of the helpers
     released.set()
     other.join()
 

@@ -91,7 +91,9 @@ class _Run:
 
     def finish(self):
         """Wait for the end of the run, unless it has not begun; returns its error, or None."""
-        if not self.claim.acquire(blocking=False):
+        if self.claim.acquire(blocking=False):
+            del self.kernel, self.arguments  # no helper may take it off the queue for long
+        else:
             if _looks:
                 look(np.zeros(1, np.int64), self.ended, *_looks)
             self.done.acquire()
@@ -126,13 +128,16 @@ def _serve(runs, looking):
         run.run()
         ended = run.ended
         del run  # so that arrays can be freed after their launch
-        if len(looking) >= MOST_LOOKING:
+        if len(looking) >= MOST_LOOKING or not runs.empty():
             ended[0] = 1
             continue
-        _looks = _looks or looks_in(WAIT)
+        if not _looks:
+            _looks = looks_in(WAIT)
         signal.flag[0] = 0
         looking.append(signal)
-        look(ended, signal.flag, *_looks)
+        if runs.empty():  # whoever launches from now on sees the signal
+            look(ended, signal.flag, *_looks)
+        ended[0] = 1
         with suppress(ValueError):  # a launch has taken it
             looking.remove(signal)
 
