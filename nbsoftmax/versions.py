@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -44,7 +45,10 @@ def show_versions(file: TextIO | None = None) -> None:
     from nbsoftmax import __version__
     from nbsoftmax.kernels.lang.simd import VECTOR_BYTES
     from nbsoftmax.kernels.runtime.cache import cache_folder
+    from nbsoftmax.kernels.runtime.quota import cpu_limit
+    from nbsoftmax.kernels.runtime.threads import default_threads
 
+    limit = f", CPU time of {cpu_limit():g}" if math.isfinite(cpu_limit()) else ""
     blas = [
         f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads, {pool['filepath']}"
         for pool in threadpool_info()
@@ -62,8 +66,8 @@ def show_versions(file: TextIO | None = None) -> None:
         "Computing": {
             "CPU": str(numba.config.CPU_NAME or binding.get_host_cpu_name()),  # type: ignore[attr-defined]
             "vector": f"{VECTOR_BYTES} bytes",
-            "cores": f"{os.cpu_count()}, {_usable_cores()} of them usable",
-            "threads": str(numba.config.NUMBA_NUM_THREADS),  # type: ignore[attr-defined]
+            "cores": f"{os.cpu_count()}, {_usable_cores()} of them usable{limit}",
+            "threads": str(default_threads()),
             "BLAS": "; ".join(blas) or "unknown",
             "compiled code": str(cache_folder() or "not stored on disk"),
         },

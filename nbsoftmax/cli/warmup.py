@@ -26,13 +26,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile the kernels; exit with 1 if they cannot be stored."""
-    from numba import config
-
     from nbsoftmax import validation
     from nbsoftmax.kernels.runtime.cache import cache_folder
+    from nbsoftmax.kernels.runtime.threads import default_threads
 
-    n_cores = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    jobs = validation.count("--jobs", n_cores if arguments.jobs is None else arguments.jobs)
+    jobs = validation.count("--jobs", default_threads() if arguments.jobs is None else arguments.jobs)
     folder = cache_folder()
     if folder is None:
         print_report(

@@ -11,7 +11,7 @@ import numpy as np
 from nbsoftmax.backends.targets import part_of
 from nbsoftmax.kernels.predict import PROBA
 from nbsoftmax.kernels.runtime.ahead import Launch, expected, recorded
-from nbsoftmax.kernels.runtime.threads import threads_of_numba
+from nbsoftmax.kernels.runtime.threads import default_threads
 from nbsoftmax.models.predictions import predictions
 from nbsoftmax.penalized_loss import ObjectiveOptions
 from nbsoftmax.problem import AnyProblem, Problem
@@ -29,7 +29,7 @@ def later_kernels(problem: AnyProblem, options: ObjectiveOptions, solver: Solver
         return nullcontext()
     if problem.n_features * problem.n_classes > MOST_PARAMETERS:
         return nullcontext()
-    n_threads = threads_of_numba() if options.n_threads is None else options.n_threads
+    n_threads = default_threads() if options.n_threads is None else options.n_threads
     context: AbstractContextManager[None] = expected(
         lambda first: _launches(first, problem, options, solver), n_threads
     )

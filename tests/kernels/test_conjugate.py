@@ -83,7 +83,7 @@ def test_a_step_changes_direction_and_residual_as_numpy_does(shape):
 
 @pytest.mark.usefixtures("several_threads")
 def test_one_thread_and_two_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(threads, "threads_of_numba", lambda: 2)
+    monkeypatch.setattr(threads, "default_threads", lambda: 2)
     shape, found = (3, 20_011), []
     for n in (1, 2):
         direction, residual, search, product, inverse = random_arrays(shape, 5)

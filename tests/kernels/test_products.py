@@ -32,7 +32,7 @@ def test_the_product_is_that_of_numpy(shape, order):
 
 
 def test_one_thread_and_two_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(threads, "threads_of_numba", lambda: 2)
+    monkeypatch.setattr(threads, "default_threads", lambda: 2)
     monkeypatch.setattr(threads, "THREAD_WORK", 1)
     left, square = factors(6, 1100)
     with one_thread():

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 import nbsoftmax as nbs
 from nbsoftmax.kernels.runtime import looking, threads
-from nbsoftmax.kernels.runtime.threads import launch, threads_of_numba
+from nbsoftmax.kernels.runtime.threads import default_threads, launch
 from nbsoftmax.models.calibration import brier_score, temperature
 from tests.processes import output, run
 
@@ -132,7 +132,7 @@ def test_a_forked_child_computes_what_its_parent_does():
 
 def test_as_many_threads_as_numba_is_set_to(with_threads):
     for n in THREADS:
-        assert with_threads(n, threads_of_numba) == n
+        assert with_threads(n, default_threads) == n
 
 
 def test_numbas_own_threads_are_not_started():

@@ -13,6 +13,7 @@ for any number of threads. Numba's `prange` has disadvantages: it compiles the b
 the first fit a minute slower), it kills forked children, and two threads must not enter it at the same time.
 """
 
+import math
 import os
 import queue
 import threading
@@ -28,6 +29,7 @@ from numba.extending import intrinsic
 from nbsoftmax.kernels.runtime import ahead
 from nbsoftmax.kernels.runtime.jit import inlined
 from nbsoftmax.kernels.runtime.looking import CAN_YIELD, look, looks_in
+from nbsoftmax.kernels.runtime.quota import cpu_limit
 
 # Multiply-adds for which one more thread is used: 50 to 100 microseconds. A thread takes as long to wake up. On Intel
 # Xeons, two threads took 1.2 to 1.4 times as long as one for 1e6 multiply-adds, and 0.7 to 1 times as long for 2e6.
@@ -155,19 +157,25 @@ def _start_helpers(n):
         return min(n, _n_helpers)
 
 
-def threads_of_numba():
-    """Result of `numba.get_num_threads()`, without starting Numba's own threads, which may be impossible."""
+def default_threads():
+    """Number of threads unless a caller gives another: Numba's.
+
+    If no user has set that number, it is the number of cores, and a limit of CPU time is observed too.
+    """
     try:
         numba.threading_layer()
-    except ValueError:  # not started: `numba.set_num_threads`, which starts them, has not been called
-        return numba.config.NUMBA_NUM_THREADS
-    return numba.get_num_threads()
+        n = numba.get_num_threads()
+    except ValueError:  # Numba's own threads have not been started, which `numba.set_num_threads` does
+        n = numba.config.NUMBA_NUM_THREADS
+    if n == numba.config.NUMBA_DEFAULT_NUM_THREADS and "NUMBA_NUM_THREADS" not in os.environ:
+        n = math.ceil(min(n, cpu_limit()))
+    return n
 
 
 def launch(kernel, n_tasks, work, n_threads, *arguments):
     """Run `kernel(todo, *arguments)` for `n_tasks` tasks, which take `work` multiply-adds in total.
 
-    At most `n_threads` threads are used, including the calling one; None means Numba's number of threads. Little work
+    At most `n_threads` threads are used, including the calling one; None means `default_threads()`. Little work
     stays in the calling thread. Several threads may call this function at once (they share the helpers), and so may
     forked children.
     """
@@ -180,7 +188,7 @@ def launch_tasks(kernel, todo, work, n_threads, *arguments):
         return
     n = min(int(todo[1]), 1 + work // THREAD_WORK)
     if n > 1:
-        n = min(n, threads_of_numba() if n_threads is None else n_threads)
+        n = min(n, default_threads() if n_threads is None else n_threads)
     if n <= 1:
         _complete(kernel, (todo, *arguments))
         return
