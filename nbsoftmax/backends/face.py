@@ -56,7 +56,7 @@ def face_hessian(
     size = max(64, NUMBERS // max(n_classes, 1 if by_scipy else n))
     for start in range(0, X.shape[0], size):
         part = slice(start, start + size)
-        a, rest = _probabilities(logits(part).astype(np.float64), offset[part])
+        a, rest = probabilities(logits(part).astype(np.float64), offset[part])
         rows = _with_ones(X[part] if by_scipy or not is_sparse(X) else X[part].toarray())
         h = weight[part] if weight.size else np.ones(len(a))
         scaled = []
@@ -78,7 +78,7 @@ def _squared_counts(X: Any, free: NDArray[np.bool_]) -> float:
     return float(np.vdot(counts, counts))
 
 
-def _probabilities(z: Float64s, offset: Floats) -> tuple[Float64s, Float64s]:
+def probabilities(z: Float64s, offset: Floats) -> tuple[Float64s, Float64s]:
     """a, and 1 - a as the sum of the others, which does not cancel; `z` changes."""
     if offset.size:
         z += offset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbsoftmax.backends.dense import DenseBackend
+from nbsoftmax.backends.dense import DenseBackend, hessian_of_pairs
 from nbsoftmax.backends.design import difference
-from nbsoftmax.backends.face import face_hessian
+from nbsoftmax.backends.face import face_hessian, probabilities
 from nbsoftmax.backends.kept import intercept_curvature
 from nbsoftmax.backends.moments import Moments, moments
 from nbsoftmax.backends.refined import RefinedBackend
@@ -21,25 +21,27 @@ from nbsoftmax.backends.separation import counts_of, margins_of
 from nbsoftmax.backends.sparse_binary import BinarySums
 from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
+from nbsoftmax.backends.sparse_grams import grams, of_classes, of_pairs
 from nbsoftmax.backends.sparse_sums import SparseSums
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, kernel_target, part_of, targets_in
 from nbsoftmax.backends.transposed import Blocks
-from nbsoftmax.kernels import rows, sgd, sparse, sparse_gram
+from nbsoftmax.kernels import rows, sgd, sparse
 from nbsoftmax.kernels.lang.panels import padded
 from nbsoftmax.kernels.predict import LOGITS
+from nbsoftmax.kernels.sparse_gram import work_of
 from nbsoftmax.kernels.sparse_linear import VARIANCES, Curved, Residuals
 from nbsoftmax.sums import pairwise_sum
 from nbsoftmax.validation import Float64s, Floats, WeightedTargets
 
-# What adding to a place in a Gram matrix costs, in multiply-adds of a dense product.
-SCATTER_COST = 12
 # Of the logits of a block of rows, which the gradient reads at random. Each block adds to the sums of its columns. On a
 # Zen 4, where the second-level cache has 1 MB, blocks of half the size took 10% longer. On Intel CPUs, where it has
 # 2 MB and the third level is slow, blocks of 2 MB took 10 to 20% less time with 20 and 53 classes; where there are
 # several, blocks of 1 MB, which leave room for the sums of the columns, again 6 to 10% less with 53 classes.
 BLOCK_BYTES, SINGLE_BLOCK_BYTES, SMALL_BLOCK_BYTES = 2**23, 2**21, 2**20
 DENSE_BYTES = 2**23  # of rows that are made dense at a time
+# In multiply-adds of dense products: what one of a sparse product costs, and making a number dense.
+SCATTER_COST, COPY_WORK = 2, 60
 KEPT_BYTES = 40 * 2**20  # of the probabilities kept for Hessian-vector products
 
 
@@ -157,8 +159,7 @@ class SparseBackend:
 
     def gram(self, params: Float64s | None = None) -> Float64s:
         """X1^T diag(h mean_k a_k (1 - a_k)) X1 at `params`, or X1^T diag(h) X1, with X1 = (X, 1): (N + 1, N + 1)."""
-        numbers = self.n_numbers / max(1, self.n_samples)
-        if SCATTER_COST * numbers**2 < self.n_features**2:
+        if self._scatters(1):
             return self.frequent_gram(params, np.arange(self.n_features))
         return self._dense().gram(params)
 
@@ -175,22 +176,36 @@ class SparseBackend:
 
     def frequent_gram(self, params: Float64s | None, features: NDArray[np.int64]) -> Float64s:
         """The part of `gram` of some features, which are sorted, and of the intercept."""
-        places = np.full(self.n_features, -1, np.int32)
-        places[features] = np.arange(features.size)
-        order, layout, columns = features.size + 1, self._layout, self._blocks.columns
-        lower = np.zeros((order, order))
         by_row = self._h() if params is None else self.sample_curvatures(params)
-        for b in range(len(self._blocks)):
-            numbers, entries = self._blocks.numbers(b), self._blocks.entries(b)
-            size = int(numbers.indptr[-1] - numbers.indptr[0])
-            kept = np.empty(size, self.dtype), np.empty(size, np.int32), np.empty(numbers.n_rows, np.int32)
-            layout.run(sparse_gram.keep_features, layout.n_groups(numbers), size, numbers, places, layout.group, *kept)
-            sides = [np.searchsorted(columns.columns[entries], features, side) for side in ("left", "right")]
-            common = numbers, columns, np.column_stack(sides) + entries.start, by_row[self._blocks.part(b)], *kept
-            layout.run(sparse_gram.add_gram, order, size * SCATTER_COST, *common, lower.reshape(-1))
+        matrix: Float64s = self._grams(features, lambda part: [by_row[part]], 1)[0]
+        return matrix
+
+    def _grams(
+        self, features: NDArray[np.int64], weights: Callable[[slice], Iterable[Float64s]], n_matrices: int
+    ) -> Float64s:
+        matrices = grams(self._blocks, self._layout, features, weights, n_matrices)
         if not self.fit_intercept:
-            lower[-1] = 0
-        return np.asarray(lower + np.tril(lower, -1).T)
+            matrices[:, -1] = matrices[:, :, -1] = 0
+        return matrices
+
+    def _scatters(self, n_matrices: int) -> bool:
+        """Whether Gram matrices take less time by adding to their places than as dense products."""
+        dense = self.n_samples * self.n_features * (n_matrices * self.n_features / 2 + COPY_WORK)
+        return bool(SCATTER_COST * work_of(self.n_samples, self.n_numbers, n_matrices) < dense)
+
+    def _hessian_grams(
+        self, params: Float64s, weights: Callable[[Float64s, Float64s], Iterator[Float64s]], n_matrices: int
+    ) -> Float64s:
+        """Gram matrices with weights that are functions of h and of the probabilities."""
+        X, _, offset = self._source
+        h = self._h()
+
+        def of_rows(part: slice) -> Iterator[Float64s]:
+            design = SparseDesign(X[part].astype(self.dtype, copy=False), self.n_classes, self._n_threads)
+            z = design.predict(params[:, :-1], params[:, -1] * self.fit_intercept, LOGITS)[0]
+            return weights(h[part], probabilities(z.astype(np.float64), offset[part])[0])
+
+        return self._grams(np.arange(self.n_features), of_rows, n_matrices)
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""
@@ -206,10 +221,15 @@ class SparseBackend:
 
     def class_grams(self, params: Float64s) -> Float64s:
         """X1^T diag(h a_k (1 - a_k)) X1 for each class k: the diagonal blocks of the Hessian, (K, N + 1, N + 1)."""
+        if self._scatters(self.n_classes):
+            return self._hessian_grams(params, of_classes, self.n_classes)
         return self._dense().class_grams(params)
 
     def hessian(self, params: Float64s) -> Float64s:
         """The Hessian of the loss, (K, N + 1, K, N + 1)."""
+        n_pairs = self.n_classes * (self.n_classes - 1) // 2
+        if self._scatters(n_pairs):
+            return hessian_of_pairs(self._hessian_grams(params, of_pairs, n_pairs), self.n_classes)
         return self._dense().hessian(params)
 
     def intercept_curvature(self, params: Float64s) -> Float64s | None:

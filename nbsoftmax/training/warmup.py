@@ -243,6 +243,8 @@ def _sparse(task: Task) -> None:
         backend.curvatures(_params(backend))
         backend.margins(_params(backend), slice(0, 9))
         backend.frequent_gram(_params(backend), np.arange(9))
+        if task.n_classes == FEW:
+            backend.hessian(_params(backend))
     if task.n_classes == FEW:
         Trainer(penalty="firth", max_iter=1).fit(X[:, :FEW], y)  # a Gram matrix of each class
 

@@ -35,6 +35,11 @@ for m, n, k in [(200, 7, 4), (150, 300, 2), (300, 6, 66), (80, 1000, 100)]:
     z = rng.normal(size=(m, k)).astype(sys.argv[1])
     nbs.softmax(z), nbs.log_softmax(z), nbs.logsumexp(z), nbs.cross_entropy_and_grad(z, y), nbs.sigmoid(z)
 nbs.softmax(rng.normal(size=(2, 40000)).astype(sys.argv[1]))
+from scipy import sparse
+X, y = np.eye(20)[rng.integers(0, 20, (200, 3))].reshape(200, 60).astype(sys.argv[1]), np.arange(200) % 4
+objective = nbs.Objective(sparse.csr_array(X), y)
+objective.hessian(np.zeros(objective.shape))
+nbs.Trainer(l2=0.1, max_iter=2).fit(sparse.csr_array(X), y).model.predict(X)
 print(*Count.names)
 """
 

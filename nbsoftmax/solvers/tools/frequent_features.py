@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
+from nbsoftmax.kernels.sparse_gram import work_of
 from nbsoftmax.solvers.base import Curved
 from nbsoftmax.solvers.tools.scaled_inverse import scale_of, scaled_inverse
 from nbsoftmax.solvers.tools.square_products import times_square
@@ -25,8 +26,8 @@ from nbsoftmax.validation import Float64s
 
 # Numbers of features that are tried, from the largest Gram matrix that may be made.
 SIZES = (2895, 2047, 1447, 1023, 511, 255)
-# The fixed cost of a number of X in a product, and that of adding to a place of a Gram matrix, in multiply-adds.
-NUMBER_WORK, SCATTER_WORK = 8, 12
+# The fixed cost of a number of X in a product, in multiply-adds.
+NUMBER_WORK = 8
 # Features of a Gram matrix occur at least so often: the correlations of others are not worth its factors.
 LEAST_COUNT = 8
 MOST_PRODUCTS = 40.0  # Hessian-vector products that the Gram matrix may cost
@@ -35,10 +36,13 @@ MOST_PRODUCTS = 40.0  # Hessian-vector products that the Gram matrix may cost
 def works(objective: Curved, counts: NDArray[np.int64]) -> dict[str, float]:
     """The work of the kinds that differ from those for dense data."""
     logits = product_work(objective, counts) / 2
+    k = objective.shape[0]
     return {
         "diagonal": 3 * logits,
         "frequent": 3 * logits + _gram_work(objective, np.sort(counts)[::-1][: n_frequent(objective, counts)]),
         "gram": logits + _gram_work(objective, counts),
+        "blocks": logits + _sums_work(objective, counts, k) + k * float(counts.size) ** 3,
+        "hessian": logits + _sums_work(objective, counts, k * (k - 1) // 2) + float((k - 1) * counts.size) ** 3,
     }
 
 
@@ -61,8 +65,12 @@ def n_frequent(objective: Curved, counts: NDArray[np.int64]) -> int:
 
 def _gram_work(objective: Curved, counts: NDArray[np.int64]) -> float:
     """Work of the Gram matrix of features with these counts, and of its inverse."""
-    per_sample = float(counts.sum()) / max(1, objective.n_samples)
-    return SCATTER_WORK * objective.n_samples * per_sample**2 / 2 + float(counts.size) ** 3
+    return _sums_work(objective, counts, 1) + float(counts.size) ** 3
+
+
+def _sums_work(objective: Curved, counts: NDArray[np.int64], n_matrices: int) -> float:
+    """Work of so many Gram matrices, with different weights of the samples."""
+    return float(work_of(objective.n_samples, float(counts.sum()), n_matrices))
 
 
 def frequent_columns(objective: Curved) -> NDArray[np.int64]:

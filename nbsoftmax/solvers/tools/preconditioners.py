@@ -4,7 +4,7 @@ diagonal   the diagonal of the Hessian, for sparse data after the features are c
 frequent   for sparse data with too many features for the next kind: see `frequent_features`
 gram       X1^T D X1 / S for every class, D = diag(h_i mean_k a_ik (1 - a_ik))
 blocks     X1^T D_k X1 / S for class k, D_k = diag(h_i a_ik (1 - a_ik)): the diagonal blocks of the Hessian
-hessian    the Hessian, made definite along shifts of all classes: conjugate gradients then take one or two products
+hessian    the Hessian, but for shifts of all classes, which change nothing: directions take one or two products
 
 with X1 = (X, 1), and the penalty added. M accounts for the scales and correlations of the features, so that the data
 need no scaling. Costs are in units of Hessian-vector products.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import product
 
 import numpy as np
 
@@ -58,13 +59,13 @@ def costs(objective: Curved) -> dict[str, float]:
         "diagonal": proba + m * k * d,
         "gram": proba + m * d**2 / 2 + d**3 / 3,
         "blocks": proba + m * k * d**2 / 2 + k * d**3 / 3,
-        "hessian": proba + m * k * (k - 1) / 2 * d**2 / 2 + (k * d) ** 3 / 3,
+        "hessian": proba + m * k * (k - 1) / 2 * d**2 / 2 + ((k - 1) * d) ** 3 / 3,
     }
     size = {"diagonal": k * d, "gram": d**2, "blocks": k * d**2, "hessian": (k * d) ** 2}
     fits = {kind: kind == "diagonal" or 8 * size[kind] <= MOST_BYTES for kind in size}
     counts = objective.feature_counts()
     if counts is not None:
-        work |= works(objective, counts)
+        work = {kind: min(of_kind, work.get(kind, np.inf)) for kind, of_kind in works(objective, counts).items()}
         fits["frequent"] = not fits["gram"]
     return {kind: (CALLS[kind] * CALL_WORK + work[kind]) / product if fits.get(kind) else np.inf for kind in KINDS}
 
@@ -110,10 +111,12 @@ class Preconditioner:
         elif kind == "blocks":
             matrices = objective.blocks(params)  # (k, d, d)
         else:
-            whole = objective.hessian(params)
-            # The Hessian is singular along shifts of all classes; this makes it definite and changes nothing else.
-            whole += np.einsum("kikj->ij", whole)[:, None, :] / k
-            matrices, penalty = whole.reshape(1, k * d, k * d), np.tile(penalty, k)
+            # The Hessian is singular along shifts of all classes: without the last class it is definite. The penalty is
+            # that of the parameters after such a shift, to a mean of 0 over the classes.
+            whole = objective.hessian(params)[:-1, :, :-1].copy()
+            for a, b in product(range(k - 1), repeat=2):
+                np.einsum("ii->i", whole[a, :, b])[:] += penalty * ((a == b) - 1 / k)
+            matrices, penalty = whole.reshape(1, (k - 1) * d, -1), np.zeros(1)
         self._scale = scale_of(np.einsum("bii->bi", matrices) + penalty)
         self._inverses = matrices  # in their place: a new array takes as long as an inverse
         for matrix, scale in zip(matrices, self._scale, strict=True):
@@ -203,8 +206,12 @@ class Preconditioner:
             scale = self._scale[0]
             return np.asarray(times_square(residual * scale, self._inverses[0], self._n_threads) * scale)
         scale = self._scale[:, :, None]
-        right = residual.reshape(scale.shape) * scale
-        return np.asarray((self._inverses @ right * scale).reshape(self._shape))
+        if self.kind == "blocks":
+            return np.asarray((self._inverses @ (residual[:, :, None] * scale) * scale)[:, :, 0])
+        right = centred(residual)[:-1].reshape(scale.shape) * scale
+        step = np.zeros(self._shape)
+        step[:-1] = (self._inverses @ right * scale).reshape(-1, self._shape[1])
+        return centred(step)
 
 
 def centred(v: Float64s) -> Float64s:
