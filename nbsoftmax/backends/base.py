@@ -211,6 +211,14 @@ class SparseRows(Backend, Protocol):
         """The part of `gram` of some features, which are sorted, and of the intercept."""
         ...
 
+    def frequent_beside_levels(self) -> NDArray[np.int64] | None:
+        """The frequent features, if no sample has two of the others; None if that is so for no small number of them."""
+        ...
+
+    def blocks_beside_levels(self, params: Float64s) -> tuple[Float64s, list[Any]]:
+        """Parts of `class_grams`: of these features and the intercept, and between the others and them (csr_array)."""
+        ...
+
     def moments(self, params: Float64s) -> tuple[Float64s, Float64s]:
         """`curvatures`, and the same sums without squares, sum_i h_i a_ik (1 - a_ik) (x_i, 1), (K, N + 1)."""
         ...

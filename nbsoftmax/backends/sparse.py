@@ -22,10 +22,12 @@ from nbsoftmax.backends.sparse_binary import BinarySums
 from nbsoftmax.backends.sparse_descent import descend
 from nbsoftmax.backends.sparse_design import Layout, SparseDesign
 from nbsoftmax.backends.sparse_grams import grams, of_classes, of_pairs
+from nbsoftmax.backends.sparse_levels import couplings, frequent_beside_levels
 from nbsoftmax.backends.sparse_sums import SparseSums
 from nbsoftmax.backends.sum import MadeParts, SumBackend
 from nbsoftmax.backends.targets import curvature_weights, kernel_target, part_of, targets_in
 from nbsoftmax.backends.transposed import Blocks
+from nbsoftmax.cached import cached_property
 from nbsoftmax.kernels import rows, sgd, sparse
 from nbsoftmax.kernels.lang.panels import padded
 from nbsoftmax.kernels.predict import LOGITS
@@ -197,6 +199,12 @@ class SparseBackend:
         self, params: Float64s, weights: Callable[[Float64s, Float64s], Iterator[Float64s]], n_matrices: int
     ) -> Float64s:
         """Gram matrices with weights that are functions of h and of the probabilities."""
+        return self._grams(np.arange(self.n_features), self._weights_at(params, weights), n_matrices)
+
+    def _weights_at(
+        self, params: Float64s, weights: Callable[[Float64s, Float64s], Iterator[Float64s]]
+    ) -> Callable[[slice], Iterator[Float64s]]:
+        """Weights of a slice of the rows that are functions of h and of the probabilities."""
         X, _, offset = self._source
         h = self._h()
 
@@ -205,7 +213,22 @@ class SparseBackend:
             z = design.predict(params[:, :-1], params[:, -1] * self.fit_intercept, LOGITS)[0]
             return weights(h[part], probabilities(z.astype(np.float64), offset[part])[0])
 
-        return self._grams(np.arange(self.n_features), of_rows, n_matrices)
+        return of_rows
+
+    @cached_property
+    def _apart(self) -> NDArray[np.int64] | None:
+        return frequent_beside_levels(self._source[0], self.counts())
+
+    def frequent_beside_levels(self) -> NDArray[np.int64] | None:
+        """The frequent features, if no sample has two of the others; None if that is so for no small number of them."""
+        return self._apart
+
+    def blocks_beside_levels(self, params: Float64s) -> tuple[Float64s, list[Any]]:
+        """Parts of `class_grams`: of these features and the intercept, and between the others and them (csr_array)."""
+        assert self._apart is not None
+        weights = self._weights_at(params, of_classes)
+        between = couplings(self._source[0], self._apart, weights, fit_intercept=self.fit_intercept)
+        return self._grams(self._apart, weights, self.n_classes), between
 
     def curvatures(self, params: Float64s) -> Float64s:
         """The diagonal of the Hessian, sum_i h_i a_ik (1 - a_ik) (x_i, 1)^2, (K, N + 1)."""

@@ -48,7 +48,7 @@ class PreconditionerChoice:
 
         If all probabilities are equal (`uniform`), `gram` is as accurate as the whole Hessian.
         """
-        most = {"gram": AFFORDABLE, "frequent": 0}
+        most = {"gram": AFFORDABLE, "frequent": 0, "levels": 0}
         cheap = [kind for kind, cost in self.costs.items() if cost <= most.get(kind, CHEAP)]
         if uniform and "gram" in cheap:
             return self._make("gram", params)

@@ -2,6 +2,7 @@
 
 diagonal   the diagonal of the Hessian, for sparse data after the features are centred: see `centred_diagonal`
 frequent   for sparse data with too many features for the next kind: see `frequent_features`
+levels     for sparse data with a category of thousands of levels: see `levels`
 gram       X1^T D X1 / S for every class, D = diag(h_i mean_k a_ik (1 - a_ik))
 blocks     X1^T D_k X1 / S for class k, D_k = diag(h_i a_ik (1 - a_ik)): the diagonal blocks of the Hessian
 hessian    the Hessian, but for shifts of all classes, which change nothing: directions take one or two products
@@ -29,11 +30,12 @@ from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.solvers.tools.cg_vectors import MANY, CGVectors, NewVectors, VectorsInPlace
 from nbsoftmax.solvers.tools.frequent_features import FrequentGram, frequent_columns, product_work, works
 from nbsoftmax.solvers.tools.lbfgs_memory import LBFGSMemory
+from nbsoftmax.solvers.tools.levels import LevelBlocks
 from nbsoftmax.solvers.tools.scaled_inverse import scale_of, scaled_inverse
 from nbsoftmax.solvers.tools.square_products import times_square
 from nbsoftmax.validation import Float64s
 
-KINDS = ("diagonal", "frequent", "gram", "blocks", "hessian")
+KINDS = ("diagonal", "frequent", "gram", "levels", "blocks", "hessian")
 # The largest M; to make it takes a few times as much memory.
 MOST_BYTES = 2**26
 # A Gram matrix that costs this many products is always made: without one, fits to raw data may take thousands.
@@ -47,7 +49,7 @@ PAIRS_SAVE, PAIR_WORK, CACHED_PAIR_WORK, CACHED, FEWEST_PAIRS = 1 / 6, 24, 12, 2
 # The fixed cost of a product in multiply-adds, and how many times that each kind takes. (Measured: with these the costs
 # below are right to a factor of about 2 for 15 to 200,000 samples of 4 to 784 features.)
 CALL_WORK = 2**20
-CALLS = {"diagonal": 2, "frequent": 4, "gram": 4, "blocks": 6, "hessian": 8}
+CALLS = {"diagonal": 2, "frequent": 4, "gram": 4, "levels": 8, "blocks": 6, "hessian": 8}
 
 
 def costs(objective: Curved) -> dict[str, float]:
@@ -67,6 +69,7 @@ def costs(objective: Curved) -> dict[str, float]:
     if counts is not None:
         work = {kind: min(of_kind, work.get(kind, np.inf)) for kind, of_kind in works(objective, counts).items()}
         fits["frequent"] = not fits["gram"]
+        fits["levels"] = not fits["blocks"] and "levels" in work
     return {kind: (CALLS[kind] * CALL_WORK + work[kind]) / product if fits.get(kind) else np.inf for kind in KINDS}
 
 
@@ -97,6 +100,7 @@ class Preconditioner:
         self.memory = LBFGSMemory(k * d, n_pairs(objective)) if memory is None else memory
         self._frequent: FrequentGram | None = None
         self._diagonal: CentredDiagonal | None = None
+        self._levels: LevelBlocks | None = None
         self._recorded: deque[tuple[Float64s, Float64s]] = deque(maxlen=self.memory.capacity)
         penalty = curvature_of_columns(objective.penalty, d)
         if kind in {"diagonal", "frequent"}:
@@ -105,6 +109,9 @@ class Preconditioner:
             if kind == "frequent":
                 diagonal = self._diagonal.apart_curvatures + penalty[apart]
                 self._frequent = FrequentGram(objective, params, diagonal, penalty, apart)
+            return
+        if kind == "levels":
+            self._levels = LevelBlocks(objective, params, penalty)
             return
         if kind == "gram":
             matrices = objective.gram(params)[None]  # (1, d, d)
@@ -202,6 +209,8 @@ class Preconditioner:
             if self._frequent is not None:
                 product[:, self._frequent.columns] += self._frequent(residual[:, self._frequent.columns])
             return product
+        if self._levels is not None:
+            return self._levels(residual)
         if self.kind == "gram":  # shared by all classes
             scale = self._scale[0]
             return np.asarray(times_square(residual * scale, self._inverses[0], self._n_threads) * scale)
