@@ -83,15 +83,17 @@ def test_it_is_the_inverse_of_the_blocks(n_classes, options, fit_intercept):
 def test_it_takes_the_place_of_blocks_that_are_too_large(monkeypatch):
     objective = nbs.Objective(*towns())
     assert costs(objective)["levels"] == np.inf
-    monkeypatch.setattr(preconditioners, "MOST_BYTES", 0)
+    monkeypatch.setattr(preconditioners, "MOST_BYTES", 60_000)  # less than a Gram matrix takes
     assert costs(objective)["levels"] < np.inf
     assert costs(nbs.Objective(towns()[0].toarray(), towns()[1]))["levels"] == np.inf
+    monkeypatch.setattr(preconditioners, "MOST_BYTES", 20_000)
+    assert costs(objective)["levels"] == np.inf
 
 
 def test_towns_in_districts_are_fitted_with_it(monkeypatch):
     objective = nbs.Objective(*towns(), l2=1e-6)
     reference = minimum(objective)
-    monkeypatch.setattr(preconditioners, "MOST_BYTES", 0)
+    monkeypatch.setattr(preconditioners, "MOST_BYTES", 60_000)  # less than a Gram matrix takes
     solution = NewtonCG().solve(objective, np.zeros(objective.shape), tol=1e-8)
     assert solution.converged
     assert "levels" in solution.summary

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.kernels.sparse_gram import work_of
 from nbsoftmax.solvers.base import Curved
-from nbsoftmax.solvers.tools import levels
 from nbsoftmax.solvers.tools.scaled_inverse import scale_of, scaled_inverse
 from nbsoftmax.solvers.tools.square_products import times_square
 from nbsoftmax.validation import Float64s
@@ -38,12 +37,7 @@ def works(objective: Curved, counts: NDArray[np.int64]) -> dict[str, float]:
     """The work of the kinds that differ from those for dense data."""
     logits = product_work(objective, counts) / 2
     k = objective.shape[0]
-    of_levels: dict[str, float] = {}
-    if objective.sparse_rows is not None:
-        frequent = objective.sparse_rows.frequent_beside_levels()
-        if frequent is not None:
-            of_levels["levels"] = logits + levels.work_of(objective, counts, frequent.size)
-    return of_levels | {
+    return {
         "diagonal": 3 * logits,
         "frequent": 3 * logits + _gram_work(objective, np.sort(counts)[::-1][: n_frequent(objective, counts)]),
         "gram": logits + _gram_work(objective, counts),

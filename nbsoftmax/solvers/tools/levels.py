@@ -34,6 +34,12 @@ def work_of(objective: Curved, counts: NDArray[np.int64], n_frequent: int) -> fl
     return float(k * (NUMBER_WORK * counts.sum() + counts.size * order**2 / 2 + order**3))
 
 
+def most_bytes(objective: Curved, counts: NDArray[np.int64], n_frequent: int) -> float:
+    """The most bytes that it takes, for F as float64 and B as sparse arrays of all classes."""
+    order = n_frequent + 1
+    return float(objective.shape[0] * (8 * order**2 + 12 * min(counts.sum(), (counts.size - n_frequent) * order)))
+
+
 class LevelBlocks:
     """M^-1 at some parameters.
 

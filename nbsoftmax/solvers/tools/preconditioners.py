@@ -26,6 +26,7 @@ import numpy as np
 from nbsoftmax.kernels.runtime.threads import EXP_WORK
 from nbsoftmax.penalties import curvature_of_columns
 from nbsoftmax.solvers.base import Curved, Point
+from nbsoftmax.solvers.tools import levels
 from nbsoftmax.solvers.tools.centred_diagonal import CentredDiagonal
 from nbsoftmax.solvers.tools.cg_vectors import MANY, CGVectors, NewVectors, VectorsInPlace
 from nbsoftmax.solvers.tools.frequent_features import FrequentGram, frequent_columns, product_work, works
@@ -69,7 +70,12 @@ def costs(objective: Curved) -> dict[str, float]:
     if counts is not None:
         work = {kind: min(of_kind, work.get(kind, np.inf)) for kind, of_kind in works(objective, counts).items()}
         fits["frequent"] = not fits["gram"]
-        fits["levels"] = not fits["blocks"] and "levels" in work
+        if not fits["blocks"]:
+            assert objective.sparse_rows is not None
+            frequent = objective.sparse_rows.frequent_beside_levels()
+            if frequent is not None:
+                work["levels"] = levels.work_of(objective, counts, frequent.size)
+                fits["levels"] = levels.most_bytes(objective, counts, frequent.size) <= MOST_BYTES
     return {kind: (CALLS[kind] * CALL_WORK + work[kind]) / product if fits.get(kind) else np.inf for kind in KINDS}
 
 
