@@ -196,22 +196,20 @@ class SparseBackend:
         return bool(SCATTER_COST * work_of(self.n_samples, self.n_numbers, n_matrices) < dense)
 
     def _hessian_grams(
-        self, params: Float64s, weights: Callable[[Float64s, Float64s], Iterator[Float64s]], n_matrices: int
+        self, params: Float64s, weights: Callable[[Float64s, Float64s, Float64s], Iterator[Float64s]], n_matrices: int
     ) -> Float64s:
-        """Gram matrices with weights that are functions of h and of the probabilities."""
+        """Gram matrices of all features with the weights of `_weights_at`."""
         return self._grams(np.arange(self.n_features), self._weights_at(params, weights), n_matrices)
 
     def _weights_at(
-        self, params: Float64s, weights: Callable[[Float64s, Float64s], Iterator[Float64s]]
+        self, params: Float64s, weights: Callable[[Float64s, Float64s, Float64s], Iterator[Float64s]]
     ) -> Callable[[slice], Iterator[Float64s]]:
-        """Weights of a slice of the rows that are functions of h and of the probabilities."""
-        X, _, offset = self._source
-        h = self._h()
+        """Weights of a slice of the rows, from h, the probabilities a and 1 - a."""
+        h, offset = self._h(), self._source[2]
 
         def of_rows(part: slice) -> Iterator[Float64s]:
-            design = SparseDesign(X[part].astype(self.dtype, copy=False), self.n_classes, self._n_threads)
-            z = design.predict(params[:, :-1], params[:, -1] * self.fit_intercept, LOGITS)[0]
-            return weights(h[part], probabilities(z.astype(np.float64), offset[part])[0])
+            z = self._logits(params, part, self.dtype).astype(np.float64)
+            return weights(h[part], *probabilities(z, offset[part]))
 
         return of_rows
 
@@ -270,9 +268,10 @@ class SparseBackend:
         part = slice(*part.indices(self.n_samples)[:2])
         return margins_of(self._logits(params, part), offset, target, part)
 
-    def _logits(self, params: Float64s, part: slice) -> Floats:
-        """The logits of some rows, without offset."""
-        design = SparseDesign(self._source[0][part], self.n_classes, self._n_threads)
+    def _logits(self, params: Float64s, part: slice, dtype: np.dtype[Any] | None = None) -> Floats:
+        """The logits of some rows, without offset, in the dtype of X or in another one."""
+        X = self._source[0][part]
+        design = SparseDesign(X.astype(dtype or X.dtype, copy=False), self.n_classes, self._n_threads)
         return design.predict(params[:, :-1], params[:, -1] * self.fit_intercept, LOGITS)[0]
 
     def face_hessian(self, params: Float64s, free: NDArray[np.bool_]) -> Float64s:

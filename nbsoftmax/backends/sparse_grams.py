@@ -14,8 +14,8 @@ from nbsoftmax.kernels import sparse_gram
 from nbsoftmax.kernels.sparse_gram import WIDTH, n_vectors, work_of
 from nbsoftmax.validation import Float64s
 
-# Bytes of the rows that are added at a time: they stay in a second-level cache. More rows are added if the matrix has
-# more than a part of the bytes that are read for them.
+# Bytes of the rows that are added at a time: they stay in a second-level cache. If the matrix is large, these are as
+# many rows as it takes to read READS times as many bytes of numbers as of the matrix.
 ROWS_BYTES, READS = 2**20, 8
 
 
@@ -75,14 +75,13 @@ def _rows_at_a_time(blocks: Blocks, n_features: int, width: int) -> int:
     return max(1, int(max(in_cache, READS * matrix / added)))
 
 
-def of_classes(h: Float64s, a: Float64s) -> Iterator[Float64s]:
-    """The weights h a_k (1 - a_k) of the diagonal blocks of the Hessian, from probabilities a (n_rows, n_classes)."""
-    rest = a @ (1.0 - np.eye(a.shape[1]))  # a sum of positive terms, where 1 - a_k would cancel
+def of_classes(h: Float64s, a: Float64s, rest: Float64s) -> Iterator[Float64s]:
+    """The weights h a_k (1 - a_k) of the diagonal blocks of the Hessian, from h, a and 1 - a of some rows."""
     for k in range(a.shape[1]):
         yield h * a[:, k] * rest[:, k]
 
 
-def of_pairs(h: Float64s, a: Float64s) -> Iterator[Float64s]:
+def of_pairs(h: Float64s, a: Float64s, _: Float64s) -> Iterator[Float64s]:
     """The weights h a_k a_l of the other blocks, for each pair k < l."""
     for k, other in combinations(range(a.shape[1]), 2):
         yield h * a[:, k] * a[:, other]

@@ -90,7 +90,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def n_threads(value: int | None) -> int | None:
-    """Check a number of threads: at most `NUMBA_NUM_THREADS`; None leaves it to the machine."""
+    """Check a number of threads: at most `NUMBA_NUM_THREADS`; None means the default number."""
     if value is None:
         return None
     n = count("n_threads", value)

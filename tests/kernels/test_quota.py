@@ -61,6 +61,13 @@ def test_other_systems_have_no_such_limit(tmp_path, monkeypatch):
     assert quota.cpu_limit.__wrapped__() == math.inf
 
 
+@pytest.mark.parametrize("groups", [b"no colons\n", b"0::/caf\xe9\n"])
+def test_a_file_of_another_form_is_no_limit(tmp_path, monkeypatch, groups):
+    monkeypatch.setattr(quota, "GROUPS", tmp_path / "groups")
+    quota.GROUPS.write_bytes(groups)
+    assert quota.cpu_limit.__wrapped__() == math.inf
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 def test_it_can_be_read_here():
     assert quota.cpu_limit() > 0

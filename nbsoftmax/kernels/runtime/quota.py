@@ -19,7 +19,7 @@ def cpu_limit() -> float:
 
     A process with more busy threads is stopped for a part of the time.
     """
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # ValueError: the file is not as documented, or not in the encoding of text
         return min((_limit(folder) for folder in _folders(GROUPS.read_text())), default=math.inf)
     return math.inf  # another system
 

@@ -94,7 +94,7 @@ class _Run:
     def finish(self):
         """Wait for the end of the run, unless it has not begun; returns its error, or None."""
         if self.claim.acquire(blocking=False):
-            del self.kernel, self.arguments  # no helper may take it off the queue for long
+            del self.kernel, self.arguments  # now: a helper may take the run off the queue much later
         else:
             if _looks:
                 look(np.zeros(1, np.int64), self.ended, *_looks)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from itertools import product
 
 import numpy as np
 
@@ -126,9 +125,8 @@ class Preconditioner:
         else:
             # The Hessian is singular along shifts of all classes: without the last class it is definite. The penalty is
             # that of the parameters after such a shift, to a mean of 0 over the classes.
-            whole = objective.hessian(params)[:-1, :, :-1].copy()
-            for a, b in product(range(k - 1), repeat=2):
-                np.einsum("ii->i", whole[a, :, b])[:] += penalty * ((a == b) - 1 / k)
+            whole = objective.hessian(params)[:-1, :, :-1]
+            np.einsum("kjlj->jkl", whole)[:] += penalty[:, None, None] * (np.eye(k - 1) - 1 / k)
             matrices, penalty = whole.reshape(1, (k - 1) * d, -1), np.zeros(1)
         self._scale = scale_of(np.einsum("bii->bi", matrices) + penalty)
         self._inverses = matrices  # in their place: a new array takes as long as an inverse
